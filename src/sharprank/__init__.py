@@ -1,0 +1,23 @@
+"""sharprank makes rerankers better: mine hard negatives, train a cross-encoder, prove it ranks better, use it.
+
+Importing this package loads no torch; the names below are resolved when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sharprank.serving.reranker import Reranker
+
+__version__ = "0.1.0"
+__all__ = ["Reranker", "__version__"]
+
+_LAZY = {"Reranker": "sharprank.serving.reranker"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'sharprank' has no attribute {name!r}")

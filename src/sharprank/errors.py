@@ -1,0 +1,24 @@
+"""The one exception a user reads: what is wrong in one line, what to do in the next.
+
+Everything the user set or supplied (flags, files, rows, models) fails with `UserError`; a broken call
+inside the program fails with the usual Python exceptions and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake the user can fix; the command line prints it without a traceback and exits with 2.
+
+    Args:
+        problem: one line naming file, line, field or flag, and the value that is wrong.
+        fix: one line naming the way out.
+    """
+
+    def __init__(self, problem: str, *, fix: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"error: {self.problem}\n  fix: {self.fix}"
