@@ -1,0 +1,56 @@
+"""`sharprank COMMAND ...`: find the command, hand over the rest of the line.
+
+Each command is a module of `sharprank.cli` with `main(argv) -> int`; it is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from sharprank import __version__
+from sharprank.cli.options import run_command
+from sharprank.errors import UserError
+
+COMMANDS = {
+    "run": "the main job on your data: mine, train, evaluate, in one command",
+    "demo": "the main job on the documentation of this Python, offline",
+    "mine": "find hard negatives for (query, positives) rows in a pool of passages",
+    "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
+    "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
+    "doctor": "say what is installed, what is missing, and how to get it",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command named by the first word; without one, print the commands."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        return run_command(lambda: print(help_text()))
+    if words[0] == "--version":
+        return run_command(lambda: print(f"sharprank {__version__}"))
+    if words[0] not in COMMANDS:
+        return run_command(lambda: _refuse(words[0]))
+    return importlib.import_module(f"sharprank.cli.{words[0]}").main(words[1:])
+
+
+def help_text() -> str:
+    """The commands, one line each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {purpose}" for name, purpose in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: sharprank COMMAND [flags]",
+            "",
+            "Mine hard negatives, train a reranker, prove that it ranks better.",
+            "",
+            *lines,
+            "",
+            "`sharprank COMMAND --help` lists the flags of a command.",
+        ]
+    )
+
+
+def _refuse(word: str) -> int:
+    raise UserError(f"sharprank has no command {word!r}", fix=f"use one of: {', '.join(COMMANDS)}")

