@@ -1,0 +1,1 @@
+"""Door folder: without this file another installed package named `finetune` would win."""
