@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -32,18 +32,24 @@ def track(iterable: Iterable[T], *, total: int | None = None, desc: str, unit: s
         desc: what is being done, in two or three words ("encoding passages").
         unit: what one item is ("passage").
     """
-    pause = SECONDS_BETWEEN_UPDATES if sys.stderr.isatty() else SECONDS_BETWEEN_UPDATES_IN_A_LOG
-    return iter(
-        tqdm(
-            iterable,
-            total=total,
-            desc=desc,
-            unit=unit,
-            mininterval=pause,
-            dynamic_ncols=True,
-            file=sys.stderr,
-            disable=not is_first_rank(),
-        )
+    return iter(_bar(iterable, total=total, desc=desc, unit=unit))
+
+
+def progress_bar(*, total: int | None, desc: str | None, unit: str = "it") -> tqdm[Any]:
+    """A bar to be advanced by hand (`with progress_bar(...) as bar: bar.update(n)`); none is drawn when desc is None."""
+    return _bar(None, total=total, desc=desc, unit=unit)
+
+
+def _bar(iterable: Iterable[Any] | None, *, total: int | None, desc: str | None, unit: str) -> tqdm[Any]:
+    return tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        unit=unit,
+        mininterval=SECONDS_BETWEEN_UPDATES if sys.stderr.isatty() else SECONDS_BETWEEN_UPDATES_IN_A_LOG,
+        dynamic_ncols=True,
+        file=sys.stderr,
+        disable=desc is None or not is_first_rank(),
     )
 
 

@@ -1,0 +1,211 @@
+"""Attention inside the boundaries of a pack, one function for every device.
+
+`packed_attention` is what transformers calls. On CPU it runs each sequence on its own: torch's fused kernel
+where no gradient is needed, and in training one autograd node for the whole pack with plain matrix products
+(torch's fused CPU backward is slow, above all in bfloat16, and its dropout falls back to a slow path anyway).
+On CUDA it runs `torch.nn.attention.varlen` in half precision, and each sequence on its own otherwise.
+
+Shapes: N heads, T tokens of the pack, B sequences, D size of a head; queries may be fewer than keys (the last
+layer asks only for each sequence's first token: then Tq = B).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+_MATH_MAX_LENGTH = 1024
+"""Longest sequence (tokens) whose attention probabilities are kept for the backward pass; beyond, memory wins."""
+
+
+def packed_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    packing: Any = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention with the signature transformers expects: q, k, v [1, N, T, D] -> [1, T, N, D].
+
+    Without `packing` it is ordinary masked SDPA, so padded batches stay right.
+
+    Raises:
+        ValueError: a pack came with an attention mask, or with more than one row.
+    """
+    window = None if sliding_window is None else sliding_window - 1
+    if packing is None:
+        if attention_mask is None:
+            attention_mask = _band(query.shape[2], key.shape[2], window, query.device)
+        return _padded(query, key, value, attention_mask, scaling=scaling, dropout=dropout), None
+    if attention_mask is not None or key.shape[0] != 1:
+        raise ValueError("a pack is one row without an attention mask: padding cannot be told apart inside it")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if query.is_cuda and dropout == 0.0 and query.shape[2] == key.shape[2]:
+        varlen = _varlen(window) if query.dtype in (torch.float16, torch.bfloat16) else None
+        if varlen is not None:
+            return varlen(query, key, value, packing, scale), None
+    longest = max(packing.lengths)
+    if torch.is_grad_enabled() and query.requires_grad and not query.is_cuda and longest <= _MATH_MAX_LENGTH:
+        out: Any = _PackedMath.apply(query[0], key[0], value[0], packing.lengths, scale, window, dropout)
+        return out.unsqueeze(0), None
+    return _each_sequence(query, key, value, packing.lengths, scale, window, dropout), None
+
+
+def packed_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+    """The mask transformers builds for our attention: none for packs (they carry no mask), SDPA's for padded batches."""
+    if attention_mask is None:
+        return None
+    from transformers.masking_utils import sdpa_mask
+
+    return sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
+def _padded(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    *,
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
+    return out.transpose(1, 2).contiguous()
+
+
+def _bounds(lengths: tuple[int, ...], num_queries: int) -> Iterator[tuple[slice, slice]]:
+    """Query rows and key rows of each sequence; one query row each where only first tokens ask."""
+    first_only = num_queries == len(lengths) != sum(lengths)
+    start = 0
+    for index, length in enumerate(lengths):
+        keys = slice(start, start + length)
+        yield (slice(index, index + 1) if first_only else keys), keys
+        start += length
+
+
+def _band(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> torch.Tensor | None:
+    """Boolean [num_queries, num_keys], True within `window` tokens; None when nothing is cut off."""
+    if window is None or num_keys - 1 <= window:
+        return None
+    rows = torch.arange(num_queries, device=device)[:, None]
+    return (rows - torch.arange(num_keys, device=device)[None, :]).abs() <= window
+
+
+def _each_sequence(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: tuple[int, ...],
+    scale: float,
+    window: int | None,
+    dropout: float,
+) -> torch.Tensor:
+    outs = []
+    for rows, cols in _bounds(lengths, query.shape[2]):
+        q, k, v = query[:, :, rows], key[:, :, cols], value[:, :, cols]
+        mask = _band(q.shape[2], k.shape[2], window, q.device)
+        outs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale))
+    return torch.cat(outs, dim=2).transpose(1, 2)
+
+
+class _PackedMath(torch.autograd.Function):
+    """softmax(q k' * scale) v for every sequence of a pack in one autograd node; q, k, v [N, T, D] -> [Tq, N, D]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        lengths: tuple[int, ...],
+        scale: float,
+        window: int | None,
+        dropout: float,
+    ) -> torch.Tensor:
+        out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
+        keep_rate, generator = _byte_dropout(dropout)
+        probabilities, masks = [], []
+        for rows, cols in _bounds(lengths, query.shape[1]):
+            scores = torch.matmul(query[:, rows], key[:, cols].transpose(1, 2)).mul_(scale)
+            band = _band(scores.shape[1], scores.shape[2], window, scores.device)
+            if band is not None:
+                scores.masked_fill_(~band, float("-inf"))
+            probability = torch.softmax(scores, dim=-1)
+            probabilities.append(probability)
+            if generator is not None:
+                mask = _keep_mask(generator, probability, keep_rate)
+                masks.append(mask)
+                probability = probability * mask
+            out[rows] = torch.matmul(probability, value[:, cols]).transpose(0, 1)
+        ctx.save_for_backward(query, key, value, *probabilities, *masks)
+        ctx.lengths, ctx.scale, ctx.num_masks = lengths, scale, len(masks)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> Any:
+        (grad_out,) = grad_outputs
+        query, key, value, *saved = ctx.saved_tensors
+        probabilities, masks = saved[: len(ctx.lengths)], saved[len(ctx.lengths) :]
+        grads = [
+            torch.empty(x.shape[1], x.shape[0], x.shape[2], dtype=x.dtype, device=x.device) for x in (query, key, value)
+        ]
+        for index, (rows, cols) in enumerate(_bounds(ctx.lengths, query.shape[1])):
+            probability, grad = probabilities[index], grad_out[rows].transpose(0, 1)
+            dropped = probability * masks[index] if masks else probability
+            grads[2][cols] = torch.matmul(dropped.transpose(1, 2), grad).transpose(0, 1)
+            grad_p = torch.matmul(grad, value[:, cols].transpose(1, 2))
+            if masks:
+                grad_p.mul_(masks[index])
+            grad_s = torch.ops.aten._softmax_backward_data(grad_p, probability, -1, probability.dtype)
+            grad_s.mul_(ctx.scale)
+            grads[0][rows] = torch.matmul(grad_s, key[:, cols]).transpose(0, 1)
+            grads[1][cols] = torch.matmul(grad_s.transpose(1, 2), query[:, rows]).transpose(0, 1)
+        return (*(grad.transpose(0, 1) for grad in grads), None, None, None, None)
+
+
+def _byte_dropout(dropout: float) -> tuple[float, np.random.Generator | None]:
+    """The share kept (a multiple of 1/256) and a fast byte generator, seeded from torch's so that resuming repeats it."""
+    dropped = round(dropout * 256)
+    if dropped <= 0:
+        return 1.0, None
+    seed = int(torch.randint(2**62, (1,)).item())
+    return 1.0 - dropped / 256, np.random.Generator(np.random.SFC64(seed))
+
+
+def _keep_mask(generator: np.random.Generator, like: torch.Tensor, keep_rate: float) -> torch.Tensor:
+    """A mask shaped like `like`: 1 / keep_rate where kept, 0 where dropped."""
+    words = generator.integers(0, 2**64, size=(like.numel() + 7) // 8, dtype=np.uint64)
+    random_bytes = torch.from_numpy(words.view(np.uint8)[: like.numel()]).view(like.shape)
+    keep = random_bytes >= round((1.0 - keep_rate) * 256)
+    return keep.to(like.dtype).mul_(1.0 / keep_rate)
+
+
+def _varlen(window: int | None) -> Any:
+    """`torch.nn.attention.varlen.varlen_attn` behind our signature; None where this torch lacks it or its window."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = inspect.signature(varlen_attn).parameters
+    if "scale" not in known or (window is not None and "window_size" not in known):
+        return None
+    extra: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
+
+    def attend(query: Any, key: Any, value: Any, packing: Any, scale: float) -> torch.Tensor:
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        longest = max(packing.lengths)
+        ends = packing.cu_seqlens
+        out: Any = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scale, **extra)
+        return out.unsqueeze(0)
+
+    return attend

@@ -1,0 +1,162 @@
+"""The one place where a (query, passage) pair becomes token ids, for training, evaluation and use alike.
+
+Queries and passages are tokenised once each, in batches, without special tokens; a pair is then spliced from
+its two parts in the tokenizer's own pair layout (`[CLS] q [SEP] p [SEP]`, `<s> q </s></s> p </s>`, ...). The
+splice is checked against the tokenizer on real pairs; where it differs, pairs are tokenised one call at a time.
+
+Truncation: the passage is cut, never the query, unless the query alone would fill the pair: a query keeps at
+most `query_max_length` tokens (three quarters of `max_length` by default, FlagReranker's rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sharprank.models.batches import TokenBatch, Tokens
+from sharprank.progress import say
+
+_CHUNK = 1024
+_PROBE = ("what is asked", "the passage that answers it")
+
+
+@dataclass(frozen=True)
+class PairLayout:
+    """Special tokens before the query, between the two texts and after the passage, and the type of each part."""
+
+    before: np.ndarray
+    between: np.ndarray
+    after: np.ndarray
+    query_type: int
+    passage_type: int
+    between_type: np.ndarray
+
+    @property
+    def num_special(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+class PairTokenizer:
+    """Turns queries, passages and pairs into token ids.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        max_length: tokens of a whole pair, special tokens included.
+        query_max_length: tokens a query keeps at most; default three quarters of `max_length`.
+    """
+
+    def __init__(self, tokenizer: Any, *, max_length: int, query_max_length: int | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.layout = _layout(tokenizer)
+        room = max_length - (self.layout.num_special if self.layout else 4) - 1
+        self.max_length = max_length
+        self.query_max_length = max(1, min(query_max_length or max_length * 3 // 4, room))
+        self._splices: bool | None = None if self.layout else False
+
+    def queries(self, texts: Sequence[str]) -> Tokens:
+        """Token ids of queries, cut to `query_max_length`, without special tokens."""
+        return self._parts(texts, self.query_max_length)
+
+    def passages(self, texts: Sequence[str]) -> Tokens:
+        """Token ids of passages, cut to `max_length`, without special tokens."""
+        return self._parts(texts, self.max_length)
+
+    def _parts(self, texts: Sequence[str], limit: int) -> Tokens:
+        ids: list[list[int]] = []
+        for start in range(0, len(texts), _CHUNK):
+            ids += _encode(self.tokenizer, list(texts[start : start + _CHUNK]), limit)
+        return Tokens.of(ids)
+
+    def splice(self, query_ids: np.ndarray, passage_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, types) of one pair from its two parts; the passage is cut to the room that is left."""
+        layout = self.layout
+        if layout is None:
+            raise ValueError("this tokenizer's pairs cannot be spliced; use encode()")
+        room = self.max_length - layout.num_special - len(query_ids)
+        passage_ids = passage_ids[: max(0, room)]
+        ids = np.concatenate([layout.before, query_ids, layout.between, passage_ids, layout.after])
+        types = np.full(len(ids), layout.query_type)
+        middle = len(layout.before) + len(query_ids)
+        types[middle : middle + len(layout.between)] = layout.between_type
+        types[middle + len(layout.between) :] = layout.passage_type
+        return ids, types
+
+    def can_splice(self, pairs: Sequence[tuple[str, str]]) -> bool:
+        """Whether spliced pairs equal the tokenizer's own, checked once on up to 64 of the pairs given."""
+        if self._splices is None:
+            step = max(1, len(pairs) // 64)
+            self._splices = all(self._same(query, passage) for query, passage in pairs[::step][:64])
+            if not self._splices:
+                say("note: this tokenizer's pairs differ from their spliced parts; tokenising pair by pair instead")
+        return self._splices
+
+    def _same(self, query: str, passage: str) -> bool:
+        query_ids, passage_ids = self.queries([query])[0], self.passages([passage])[0]
+        if len(query_ids) == self.query_max_length:
+            return True  # a query that was cut has no counterpart in the tokenizer's own truncation
+        ids, types = self.splice(query_ids, passage_ids)
+        expected_ids, expected_types = self._whole(query, passage)
+        return np.array_equal(ids, expected_ids) and np.array_equal(types, expected_types)
+
+    def _whole(self, query: str, passage: str) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, types) of one pair from a single tokenizer call; an over-long query is cut first."""
+        query_ids = self.queries([query])[0]
+        if len(query_ids) == self.query_max_length:
+            query = self.tokenizer.decode(query_ids, clean_up_tokenization_spaces=False)
+        whole = self.tokenizer(
+            query, passage, truncation="only_second", max_length=self.max_length, return_token_type_ids=True
+        )
+        return np.asarray(whole["input_ids"]), np.asarray(whole["token_type_ids"])
+
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(ids, types) of every pair; each distinct text is tokenised once."""
+        if not pairs:
+            return []
+        if not self.can_splice(pairs):
+            return [self._whole(query, passage) for query, passage in pairs]
+        queries = {text: index for index, text in enumerate(dict.fromkeys(query for query, _ in pairs))}
+        passages = {text: index for index, text in enumerate(dict.fromkeys(passage for _, passage in pairs))}
+        query_tokens, passage_tokens = self.queries(list(queries)), self.passages(list(passages))
+        return [self.splice(query_tokens[queries[q]], passage_tokens[passages[p]]) for q, p in pairs]
+
+    def batch(self, pairs: Sequence[tuple[str, str]]) -> TokenBatch:
+        """The pairs as one batch of token sequences."""
+        return TokenBatch.of(self.encode(pairs))
+
+
+def _encode(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]:
+    # Truncation happens here and not in the tokenizer: its truncation state is shared between threads.
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    return [ids[:limit] for ids in encoded]
+
+
+def _layout(tokenizer: Any) -> PairLayout | None:
+    """The tokenizer's pair layout, read off one probe pair; None when it is not prefix + q + middle + p + suffix."""
+    query, passage = (np.asarray(ids) for ids in _encode(tokenizer, list(_PROBE), None))
+    whole = tokenizer(*_PROBE, return_token_type_ids=True)
+    ids, types = np.asarray(whole["input_ids"]), np.asarray(whole["token_type_ids"])
+    at_query = _find(ids, query, 0)
+    at_passage = _find(ids, passage, at_query + len(query)) if at_query >= 0 else -1
+    if at_passage < 0:
+        return None
+    between = slice(at_query + len(query), at_passage)
+    layout = PairLayout(
+        before=ids[:at_query],
+        between=ids[between],
+        after=ids[at_passage + len(passage) :],
+        query_type=int(types[at_query]),
+        passage_type=int(types[at_passage]),
+        between_type=types[between],
+    )
+    regular = np.all(types[:at_query] == layout.query_type) and np.all(types[at_passage:] == layout.passage_type)
+    return layout if regular else None
+
+
+def _find(ids: np.ndarray, part: np.ndarray, start: int) -> int:
+    for index in range(start, len(ids) - len(part) + 1):
+        if np.array_equal(ids[index : index + len(part)], part):
+            return index
+    return -1

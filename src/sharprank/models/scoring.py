@@ -1,0 +1,129 @@
+"""Pairs in, raw scores out, in input order: packs under a token budget, each distinct text tokenised once.
+
+Knows nothing of files and of measures. A score does not depend on which other pairs are scored with it
+(beyond float rounding, about 1e-6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sharprank.errors import UserError
+from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
+from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
+from sharprank.models.devices import choose_device, choose_dtype, token_budget
+from sharprank.models.packing import ATTENTION_NAME, uses_token_types
+from sharprank.models.pair_text import PairTokenizer
+from sharprank.progress import progress_bar
+from sharprank.records import Run
+
+_PAIRS_AT_ONCE = 20_000
+"""Pairs tokenised together: enough to meet every passage once for most query sets, few enough for memory."""
+
+
+class PairScorer:
+    """A cross-encoder ready to score pairs.
+
+    Args:
+        model: a transformers sequence classifier with one label.
+        pair_tokenizer: turns pairs into token ids.
+        device: where the model runs; it is moved there.
+        dtype: precision of the forward pass; the scores are float32 whatever it is.
+    """
+
+    def __init__(
+        self, model: Any, pair_tokenizer: PairTokenizer, *, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.model = model.to(device=device, dtype=dtype).eval()
+        self.pair_tokenizer = pair_tokenizer
+        self.device = device
+        self.budget = token_budget(
+            device,
+            num_layers=getattr(model.config, "num_hidden_layers", 12),
+            hidden_size=getattr(model.config, "hidden_size", 768),
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        max_length: int | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+        seed: int = 0,
+    ) -> PairScorer:
+        """Load a reranker from a folder, a hub id or `minilm` (whose head is then untrained).
+
+        Raises:
+            UserError: see `load_cross_encoder` and `check_max_length`.
+        """
+        chosen = choose_device(device)
+        model, tokenizer = load_cross_encoder(path, trust_remote_code=trust_remote_code, seed=seed)
+        length = check_max_length(max_length, model.config, tokenizer, flag="max_length")
+        return cls(
+            model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen)
+        )
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, progress: str | None = None) -> np.ndarray:
+        """Raw scores (logits) of (query, passage) pairs, float32 [P], in input order.
+
+        Args:
+            progress: a word for the progress bar; no bar without it.
+
+        Raises:
+            UserError: the model gave a score that is not a number.
+        """
+        scores = np.empty(len(pairs), dtype=np.float32)
+        with progress_bar(total=len(pairs), desc=progress, unit="pair") as bar:
+            for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+                chunk = pairs[start : start + _PAIRS_AT_ONCE]
+                for indices, values in self._batches(chunk):
+                    scores[start + np.asarray(indices)] = values
+                    bar.update(len(indices))
+        self._refuse_nan(scores, pairs)
+        return scores
+
+    def _batches(self, pairs: Sequence[tuple[str, str]]) -> Any:
+        sequences = self.pair_tokenizer.encode(pairs)
+        lengths = np.asarray([len(ids) for ids, _ in sequences])
+        packed = self.model.config._attn_implementation == ATTENTION_NAME
+        for indices in plan_batches(lengths, budget=self.budget, packed=packed):
+            yield indices, self._forward(TokenBatch.of([sequences[i] for i in indices]))
+
+    @torch.inference_mode()
+    def _forward(self, batch: TokenBatch) -> np.ndarray:
+        inputs = model_inputs(
+            batch, self.model.config, device=self.device, token_types=uses_token_types(self.model.config)
+        )
+        return self.model(**inputs).logits[:, 0].float().cpu().numpy()
+
+    def _refuse_nan(self, scores: np.ndarray, pairs: Sequence[tuple[str, str]]) -> None:
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if len(bad):
+            query, passage = pairs[int(bad[0])]
+            raise UserError(
+                f"the model scores {len(bad)} of {len(pairs)} pairs as not a number, first: {query[:60]!r}, {passage[:60]!r}",
+                fix="try --dtype float32; if that does not help, the checkpoint itself is broken: train again",
+            )
+
+    def score_many(
+        self,
+        queries: Mapping[str, str],
+        passages: Mapping[str, str],
+        candidates: Mapping[str, Sequence[str]],
+        *,
+        progress: str | None = None,
+    ) -> Run:
+        """Score every candidate of every query: {query_id: {passage_id: raw score}}."""
+        keys = [(query_id, passage_id) for query_id, ids in candidates.items() for passage_id in ids]
+        scores = self.score([(queries[q], passages[p]) for q, p in keys], progress=progress)
+        run: Run = {query_id: {} for query_id in candidates}
+        for (query_id, passage_id), score in zip(keys, scores.tolist(), strict=True):
+            run[query_id][passage_id] = score
+        return run
