@@ -1,0 +1,121 @@
+"""Exact search, held against brute force in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sharprank.errors import UserError
+from sharprank.retrieval.faiss_index import Hits, require_gpu, rescore, search, take
+
+
+def unit_vectors(count: int, size: int = 16, *, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def brute_force(table: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    scores = (queries.astype(np.float64) @ table.astype(np.float64).T).round(6)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+@pytest.fixture
+def table() -> np.ndarray:
+    return unit_vectors(500, seed=1)
+
+
+@pytest.fixture
+def queries() -> np.ndarray:
+    return unit_vectors(37, seed=2)
+
+
+def same(a: Hits, b: Hits) -> bool:
+    return bool((a.ids == b.ids).all() and (a.scores == b.scores).all())
+
+
+def test_hits_are_those_of_brute_force_in_its_order(table, queries):
+    hits = search([table], queries, 50)
+    assert (hits.ids == brute_force(table, queries, 50)).all()
+    expected = np.take_along_axis(queries @ table.T, hits.ids, axis=1)
+    np.testing.assert_allclose(hits.scores, expected, atol=2e-6)
+    assert (np.diff(hits.scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("cuts", [[250], [1, 2, 499], [100, 200, 300, 400]])
+def test_sharding_the_table_changes_nothing(table, queries, cuts):
+    assert same(search(np.split(table, cuts), queries, 20), search([table], queries, 20))
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1024])
+def test_the_query_block_changes_nothing(table, queries, block):
+    assert same(search([table], queries, 20, query_block=block), search([table], queries, 20))
+
+
+def test_equal_rows_are_ordered_by_their_id(queries):
+    row = unit_vectors(1, seed=3)
+    hits = search([np.repeat(row, 30, axis=0)], queries, 10)
+    assert (hits.ids == np.arange(10)).all()
+
+
+def test_a_table_smaller_than_k_fills_the_rest_with_minus_one(queries):
+    hits = search([unit_vectors(3, seed=4)], queries, 5)
+    assert (np.sort(hits.ids[:, :3], axis=1) == [0, 1, 2]).all()
+    assert (hits.ids[:, 3:] == -1).all()
+    assert np.isneginf(hits.scores[:, 3:]).all()
+
+
+def test_memory_mapped_shards_are_searched_like_arrays(tmp_path, table, queries):
+    np.save(tmp_path / "shard.npy", table)
+    mapped = np.load(tmp_path / "shard.npy", mmap_mode="r")
+    assert same(search([mapped], queries, 20), search([table], queries, 20))
+
+
+def test_rows_are_taken_across_shards_in_the_order_asked(table):
+    ids = np.array([499, 0, 250, 249, 0])
+    assert (take(np.split(table, [100, 250]), ids) == table[ids]).all()
+
+
+def test_rescoring_sorts_by_score_then_id(table, queries):
+    ids, scores = rescore([table], queries[:1], np.array([[5, 3, 9]]))
+    assert sorted(ids[0]) == [3, 5, 9]
+    assert list(scores[0]) == sorted(scores[0], reverse=True)
+
+
+def test_nan_queries_are_an_error_not_a_ranking(table, queries):
+    queries[7] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        search([table], queries, 5)
+
+
+def test_many_rows_tied_for_the_last_place_leave_it_to_the_smallest_ids(table, queries):
+    twins = np.concatenate([table[:40], np.repeat(table[:1], 200, axis=0)])
+    hits = search(np.split(twins, [90, 130]), queries, 60)
+    assert (hits.ids == brute_force(twins, queries, 60)).all()
+
+
+def test_faiss_keeps_its_own_setting_for_small_blocks(table, queries):
+    faiss = pytest.importorskip("faiss")
+    before = faiss.cvar.distance_compute_blas_threshold
+    search([table], queries, 3)
+    assert faiss.cvar.distance_compute_blas_threshold == before
+
+
+def test_a_faiss_without_gpu_says_so_with_the_way_out():
+    faiss = pytest.importorskip("faiss")
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        pytest.skip("this faiss has a GPU")
+    with pytest.raises(UserError, match="use_gpu_for_searching") as caught:
+        require_gpu()
+    assert "faiss-gpu" in caught.value.fix
+
+
+def test_gpu_search_gives_the_same_hits_as_cpu_search(table, queries):
+    faiss = pytest.importorskip("faiss")
+    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        pytest.skip("needs faiss with a GPU")
+    assert same(search([table], queries, 20, use_gpu=True), search([table], queries, 20))
+
+
+def test_k_must_be_positive(table, queries):
+    with pytest.raises(ValueError, match="at least 1"):
+        search([table], queries, 0)
