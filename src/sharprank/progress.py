@@ -36,7 +36,7 @@ def track(iterable: Iterable[T], *, total: int | None = None, desc: str, unit: s
 
 
 def progress_bar(*, total: int | None, desc: str | None, unit: str = "it") -> tqdm[Any]:
-    """A bar to be advanced by hand (`with progress_bar(...) as bar: bar.update(n)`); none is drawn when desc is None."""
+    """A bar to be advanced by hand (`with progress_bar(...) as bar: bar.update(n)`); none drawn when desc is None."""
     return _bar(None, total=total, desc=desc, unit=unit)
 
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from typing import Optional
 
 import pytest
 
@@ -19,10 +18,10 @@ class Settings:
     input_file: str = field(metadata={"help": "rows", "aliases": ["-i", "--old_name"]})
     top_up: str = field(default="none", metadata={"help": "fill from the pool"})
     learning_rate: float = 2e-5
-    number: Optional[int] = None
+    number: int | None = None
     keep_existing: bool = False
     normalize: bool = True
-    use_bf16: Optional[bool] = None
+    use_bf16: bool | None = None
     keys: list[str] = field(default_factory=lambda: ["pos"])
 
 
@@ -67,9 +66,7 @@ def test_booleans_are_taken_bare_and_with_a_value(words, expected):
     assert parse("-i", "a", *words).keep_existing is expected
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"), [(["--use_bf16"], True), (["--use_bf16", "False"], False), ([], None)]
-)
+@pytest.mark.parametrize(("words", "expected"), [(["--use_bf16"], True), (["--use_bf16", "False"], False), ([], None)])
 def test_a_boolean_that_may_be_unset_is_taken_bare_too(words, expected):
     assert parse("-i", "a", *words).use_bf16 is expected
 
@@ -196,7 +193,5 @@ def test_other_ranks_wait_for_rank_0_to_speak_first(capsys, monkeypatch):
 
 
 def test_a_reader_that_closes_our_stdout_is_no_failure():
-    process = subprocess.run(
-        f"{sys.executable} -m sharprank --help | true", shell=True, capture_output=True, text=True
-    )
+    process = subprocess.run(f"{sys.executable} -m sharprank --help | true", shell=True, capture_output=True, text=True)
     assert process.stderr == ""

@@ -1,0 +1,38 @@
+# Every target makes .venv and installs into it by itself, again when pyproject.toml or constraints.txt changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DOORS := embedding reranker
+CHECKED := src tests benchmarks $(DOORS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench install
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED) ## mine, train and evaluate on the documentation of this Python, offline, in ten minutes
+	$(BIN)/sharprank demo
+
+test: $(INSTALLED) ## the tests, offline, on CPU
+	$(BIN)/python -m pytest -q
+
+check: $(INSTALLED) ## lint, format, types, import floors
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## measure again what benchmarks/ holds
+	$(BIN)/python benchmarks/first_stages.py
+
+install: $(INSTALLED) ## only make .venv
+
+# torch first, by itself: the build (CPU or CUDA) is the one that your package index offers first.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || sh .ci/make_venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e '.[demo,dev]'
+	@touch $@
