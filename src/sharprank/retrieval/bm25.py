@@ -1,0 +1,119 @@
+"""First-stage search by words: BM25 in Lucene's form (bm25s), the same answer on every machine.
+
+Words are lower-cased runs of letters and digits; English ones are stemmed (Snowball). Scripts written without
+blanks (Chinese, Japanese, Thai, ...) and Korean are cut into overlapping pairs of characters, so that they match
+without a dictionary. Passages that share no word with the query are not returned.
+
+Knows no files and no judgements.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from sharprank.errors import UserError
+from sharprank.progress import track
+from sharprank.records import Run
+
+_WITHOUT_BLANKS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Japanese, Chinese
+    "\u1100-\u11ff\uac00-\ud7af\U00020000-\U0003ffff"  # Korean, rare Chinese characters
+)
+_TOKEN = re.compile(rf"[{_WITHOUT_BLANKS}]+|[^\W{_WITHOUT_BLANKS}]+")
+_PAIRED = re.compile(rf"[{_WITHOUT_BLANKS}]")
+
+
+class Tokenizer:
+    """Texts to search terms; remembers the stem of every word it has met.
+
+    >>> Tokenizer()("Running dogs, 向量搜索!")
+    ['run', 'dog', '向量', '量搜', '搜索']
+    """
+
+    def __init__(self, *, stem: bool = True) -> None:
+        self._stems: dict[str, str] = {}
+        self._stemmer = _english_stemmer() if stem else None
+
+    def __call__(self, text: str) -> list[str]:
+        normal = unicodedata.normalize("NFKC", text).lower()
+        return [term for token in _TOKEN.findall(normal) for term in self._terms(token)]
+
+    def _terms(self, token: str) -> Iterator[str]:
+        if _PAIRED.match(token):
+            yield from (token[i : i + 2] for i in range(max(1, len(token) - 1)))
+        elif self._stemmer is None or not token.isascii():
+            yield token
+        else:
+            if token not in self._stems:
+                self._stems[token] = self._stemmer.stemWord(token)
+            yield self._stems[token]
+
+
+class BM25:
+    """An index over passages.
+
+    Args:
+        passages: {passage_id: text}, or texts, whose ids are then "0", "1", ...
+        k1: how slowly repeated words stop counting.
+        b: how much long passages are held back, 0 to 1.
+        stem: stem English words.
+
+    Raises:
+        UserError: there is no passage, or no word in any of them.
+    """
+
+    def __init__(
+        self, passages: Mapping[str, str] | Sequence[str], *, k1: float = 0.9, b: float = 0.4, stem: bool = True
+    ) -> None:
+        import bm25s
+
+        texts = passages if isinstance(passages, Mapping) else {str(i): text for i, text in enumerate(passages)}
+        self._ids = sorted(texts)
+        self._tokenize = Tokenizer(stem=stem)
+        self._vocabulary: dict[str, int] = {}
+        rows = [
+            self._new_terms(texts[passage_id]) for passage_id in track(self._ids, desc="BM25 index", unit="passage")
+        ]
+        if not self._vocabulary:
+            raise UserError(
+                f"BM25 finds no word in {len(rows)} passages", fix="check that the passages hold text, or give --run"
+            )
+        self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
+        self._index.index((rows, dict(self._vocabulary)), create_empty_token=False, show_progress=False)
+
+    def search(self, queries: Mapping[str, str], k: int) -> Run:
+        """The best k passages of each query, best first; equal scores are ordered by passage id.
+
+        Args:
+            queries: {query_id: text}.
+            k: passages a query at most; fewer where fewer share a word with it.
+        """
+        return {
+            query_id: self._best(text, k) for query_id, text in track(queries.items(), desc="BM25 search", unit="query")
+        }
+
+    def _best(self, query: str, k: int) -> dict[str, float]:
+        terms = [self._vocabulary[term] for term in self._tokenize(query) if term in self._vocabulary]
+        if not terms:
+            return {}
+        scores = self._index.get_scores_from_ids(terms)
+        found = np.flatnonzero(scores > 0)
+        if len(found) > k:
+            threshold = np.partition(scores[found], len(found) - k)[len(found) - k]
+            found = found[scores[found] >= threshold]
+        best = found[np.argsort(-scores[found], kind="stable")][:k]  # ids are sorted, so positions order ties by id
+        return {self._ids[i]: float(scores[i]) for i in best}
+
+    def _new_terms(self, text: str) -> list[int]:
+        return [self._vocabulary.setdefault(term, len(self._vocabulary)) for term in self._tokenize(text)]
+
+
+def _english_stemmer():
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
