@@ -36,9 +36,7 @@ class RankingLoss:
         return len(group_lengths) if self.unit == "group" else sum(group_lengths)
 
 
-def pad_groups(
-    values: torch.Tensor, group_lengths: Sequence[int], *, fill: float
-) -> torch.Tensor:
+def pad_groups(values: torch.Tensor, group_lengths: Sequence[int], *, fill: float) -> torch.Tensor:
     """[P] -> [G, longest group], short groups filled up with `fill`."""
     if len(set(group_lengths)) == 1:
         return values.view(len(group_lengths), -1)

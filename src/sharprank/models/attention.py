@@ -62,7 +62,7 @@ def packed_attention(
 
 
 def packed_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
-    """The mask transformers builds for our attention: none for packs (they carry no mask), SDPA's for padded batches."""
+    """The mask transformers builds for our attention: none for packs, SDPA's for padded batches."""
     if attention_mask is None:
         return None
     from transformers.masking_utils import sdpa_mask
@@ -174,7 +174,7 @@ class _PackedMath(torch.autograd.Function):
 
 
 def _byte_dropout(dropout: float) -> tuple[float, np.random.Generator | None]:
-    """The share kept (a multiple of 1/256) and a fast byte generator, seeded from torch's so that resuming repeats it."""
+    """The share kept (a multiple of 1/256) and a fast byte generator, seeded from torch's."""
     dropped = round(dropout * 256)
     if dropped <= 0:
         return 1.0, None

@@ -6,6 +6,8 @@ a maximum length beyond the model's positions.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ def load_cross_encoder(
     model = _load_model(path, config, seed=seed, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
     if not has_head and not for_training:
         say(f"note: {name_or_path} has no classification head; its new head (seed {seed}) is untrained")
-    if packed and not enable_packing(model, first_tokens_only=_first_tokens(model)):
+    if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
         say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
     return model, tokenizer
 
@@ -82,7 +84,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, cache_dir: str
 def _load_model(path: str, config: Any, *, seed: int, trust_remote_code: bool, cache_dir: str | None) -> Any:
     from transformers import AutoModelForSequenceClassification
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), quiet_transformers():
         torch.manual_seed(seed)
         try:
             return AutoModelForSequenceClassification.from_pretrained(
@@ -97,12 +99,24 @@ def _load_model(path: str, config: Any, *, seed: int, trust_remote_code: bool, c
             raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_hub_fix(error)) from error
 
 
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' loading bars and reports off the screen; what matters in them is said by the caller."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _has_head(config: Any) -> bool:
     return any("ForSequenceClassification" in name for name in config.architectures or [])
-
-
-def _first_tokens(model: Any) -> bool:
-    return reads_first_tokens(model)
 
 
 def _first_line(error: BaseException) -> str:

@@ -66,9 +66,7 @@ class PairScorer:
         chosen = choose_device(device)
         model, tokenizer = load_cross_encoder(path, trust_remote_code=trust_remote_code, seed=seed)
         length = check_max_length(max_length, model.config, tokenizer, flag="max_length")
-        return cls(
-            model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen)
-        )
+        return cls(model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen))
 
     def score(self, pairs: Sequence[tuple[str, str]], *, progress: str | None = None) -> np.ndarray:
         """Raw scores (logits) of (query, passage) pairs, float32 [P], in input order.
@@ -108,7 +106,8 @@ class PairScorer:
         if len(bad):
             query, passage = pairs[int(bad[0])]
             raise UserError(
-                f"the model scores {len(bad)} of {len(pairs)} pairs as not a number, first: {query[:60]!r}, {passage[:60]!r}",
+                f"the model scores {len(bad)} of {len(pairs)} pairs as not a number, first: "
+                f"{query[:60]!r}, {passage[:60]!r}",
                 fix="try --dtype float32; if that does not help, the checkpoint itself is broken: train again",
             )
 

@@ -1,0 +1,29 @@
+"""`sharprank train`: train a reranker on groups of one positive and several negatives."""
+
+from __future__ import annotations
+
+from sharprank.cli.options import parse, run_command
+
+PROG = "sharprank train"
+DESCRIPTION = "Train a cross-encoder reranker on rows {query, pos, neg}; run it again to continue after a stop."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, train, print the final measures; returns the exit code."""
+    return run_command(lambda: _run(argv))
+
+
+def _run(argv: list[str] | None) -> int:
+    from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
+
+    model_options, data, args = parse(
+        (ModelOptions, DataOptions, RerankTrainingArguments), argv, prog=PROG, description=DESCRIPTION
+    )
+    from sharprank.training.train import train
+
+    result = train(model_options, data, args)
+    if args.should_save:
+        for name, value in result.measures.items():
+            print(f"{name}: {value:.4f}")
+        print(f"reranker: {result.output_dir}")
+    return 0

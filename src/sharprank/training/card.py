@@ -1,0 +1,56 @@
+"""The README.md of a checkpoint: what it is, how it was made, how to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_USE = """
+## Use
+
+```python
+from sharprank import Reranker
+
+reranker = Reranker.from_pretrained("{path}")
+reranker.compute_score([("a query", "a passage")])  # raw scores, higher is better
+reranker.rank("a query", ["a passage", "another passage"])
+```
+
+It is a plain transformers sequence-classification model with one label: `AutoModelForSequenceClassification`,
+sentence-transformers' `CrossEncoder` and FlagEmbedding's `FlagReranker` load it as well. A pair longer than
+{max_length} tokens is shortened by cutting the passage.
+"""
+
+
+def write_card(
+    folder: Path, *, settings: Mapping[str, Any], measures: Mapping[str, float], versions: Mapping[str, str]
+) -> None:
+    """Write `README.md` into a checkpoint folder.
+
+    Args:
+        settings: those that decide the result of the run.
+        measures: final measures on the evaluation groups; may be empty.
+    """
+    base = settings["model_name_or_path"]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-ranking",
+        f"base_model: {json.dumps(base)}",
+        "tags: [reranker, cross-encoder, sharprank]",
+        "---",
+        "",
+        f"# Reranker trained from {base}",
+        "",
+        f"{settings['num_rows']} queries, groups of {settings['train_group_size']}, loss `{settings['loss']}`, "
+        f"learning rate {settings['learning_rate']}, {settings['num_train_epochs']:g} epochs, seed {settings['seed']}.",
+    ]
+    if measures:
+        lines += ["", "| measure on the evaluation groups | |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in measures.items()]
+    lines += [_USE.format(path=folder.name, max_length=settings["max_len"])]
+    lines += ["## How it was made", "", "```json", json.dumps(dict(settings), indent=1, ensure_ascii=False), "```", ""]
+    lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Ranking measures during training, on groups that never change: each row's positives against its negatives.
+
+All ranks score their share of the rows; the measures are computed over all of them on every rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+
+from sharprank.metrics.ranking import group_measures
+from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
+from sharprank.models.packing import ATTENTION_NAME, uses_token_types
+from sharprank.models.pair_text import PairTokenizer
+from sharprank.records import TrainRow
+
+MEASURES = ("nDCG@10", "MRR@10", "MAP", "Hit@1")
+
+
+class RankingEvaluation:
+    """Fixed groups, tokenised once.
+
+    Args:
+        rows: every row needs a positive and a negative.
+        budget: tokens of one forward pass.
+        rank, world_size: which share of the rows this process scores.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[TrainRow],
+        pair_tokenizer: PairTokenizer,
+        *,
+        budget: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.budget = budget
+        mine = rows[rank::world_size]
+        self.group_lengths = [len(row.positives) + len(row.negatives) for row in mine]
+        self.relevance = [np.repeat([1, 0], [len(row.positives), len(row.negatives)]) for row in mine]
+        self.sequences = pair_tokenizer.encode(
+            [(row.query, passage) for row in mine for passage in (*row.positives, *row.negatives)]
+        )
+
+    def run(self, model: Any, *, device: torch.device, autocast: Callable[[], Any]) -> dict[str, float]:
+        """Score the groups and average the measures over all ranks' rows; the model's mode is restored."""
+        was_training = model.training
+        model.eval()
+        with torch.inference_mode(), autocast():
+            scores = self._score(model, device)
+        model.train(was_training)
+        groups = list(zip(np.split(scores, np.cumsum(self.group_lengths)[:-1]), self.relevance, strict=True))
+        return group_measures(gather_object(groups) if self.group_lengths else gather_object([]), MEASURES)
+
+    def _score(self, model: Any, device: torch.device) -> np.ndarray:
+        scores = np.empty(len(self.sequences), dtype=np.float32)
+        lengths = np.asarray([len(ids) for ids, _ in self.sequences])
+        packed = model.config._attn_implementation == ATTENTION_NAME
+        types = uses_token_types(model.config)
+        for indices in plan_batches(lengths, budget=self.budget, packed=packed):
+            batch = TokenBatch.of([self.sequences[i] for i in indices])
+            logits = model(**model_inputs(batch, model.config, device=device, token_types=types)).logits
+            scores[indices] = logits[:, 0].float().cpu().numpy()
+        return scores

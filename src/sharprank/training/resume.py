@@ -1,0 +1,93 @@
+"""What an output folder already holds: nothing, a run to continue, a finished run, or somebody else's.
+
+A run is described by the settings that decide its result; the same settings continue or are done, others are
+refused. Checkpoints that a kill cut short are removed, never read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sharprank.errors import UserError
+from sharprank.formats.writers import write_json
+from sharprank.progress import say
+from sharprank.training.trainer import COMPLETE_MARK
+
+RUN_FILE = "training.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What to do: start afresh, continue from `checkpoint`, or nothing because the run is `finished`."""
+
+    checkpoint: str | None = None
+    finished: bool = False
+
+
+def find_run(output_dir: Path, settings: Mapping[str, Any], *, overwrite: bool) -> RunState:
+    """Compare the folder with the settings of this run.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or files that are no run of ours.
+    """
+    if overwrite or not output_dir.exists() or not any(output_dir.iterdir()):
+        return RunState()
+    run_path = output_dir / RUN_FILE
+    if not run_path.is_file():
+        raise UserError(
+            f"--output_dir {output_dir} holds files that are no training run",
+            fix="name another folder, or pass --overwrite_output_dir True",
+        )
+    run = json.loads(run_path.read_text(encoding="utf-8"))
+    refuse_other(run["settings"], settings, where=str(output_dir))
+    if run["finished"]:
+        return RunState(finished=True)
+    return RunState(checkpoint=last_complete_checkpoint(output_dir))
+
+
+def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
+    """Raise a UserError naming the first setting that differs."""
+    now = json.loads(json.dumps(now))
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise UserError(
+                f"--output_dir {where} was made with {name} = {before.get(name)!r}, this run has {now.get(name)!r}",
+                fix="name another --output_dir, repeat the old setting, or pass --overwrite_output_dir True",
+            )
+
+
+def prepare_folder(output_dir: Path, settings: Mapping[str, Any], state: RunState, *, overwrite: bool) -> None:
+    """Write the run's description and clear away what must not be read (first rank only)."""
+    if overwrite and output_dir.exists():
+        for folder in checkpoints(output_dir):
+            shutil.rmtree(folder)
+    for folder in checkpoints(output_dir):
+        if not (folder / COMPLETE_MARK).is_file():
+            say(f"note: {folder.name} was cut short and is removed")
+            shutil.rmtree(folder)
+    write_run(output_dir, settings, finished=False)
+
+
+def write_run(output_dir: Path, settings: Mapping[str, Any], *, finished: bool, **more: Any) -> None:
+    """Write the run's description into its folder."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_json(output_dir / RUN_FILE, {"finished": finished, "settings": dict(settings), **more})
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoint folders of a run, oldest step first."""
+    found = [(int(m[1]), path) for path in output_dir.glob("checkpoint-*") if (m := _CHECKPOINT.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def last_complete_checkpoint(output_dir: Path) -> str | None:
+    """The newest checkpoint that was written to its end."""
+    complete = [path for path in checkpoints(output_dir) if (path / COMPLETE_MARK).is_file()]
+    return str(complete[-1]) if complete else None
