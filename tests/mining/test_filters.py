@@ -23,7 +23,13 @@ def test_queries_that_differ_in_punctuation_are_different_queries():
 
 @pytest.mark.parametrize(
     "other",
-    ["a dog is an animal", "A dog is an animal. ", "A dog, is an ANIMAL!", "\uff21 dog is an animal", "a  dog\nis an animal"],
+    [
+        "a dog is an animal",
+        "A dog is an animal. ",
+        "A dog, is an ANIMAL!",
+        "\uff21 dog is an animal",
+        "a  dog\nis an animal",
+    ],
 )
 def test_plain_forgets_unicode_form_case_white_space_and_punctuation(other):
     assert plain(other) == plain("A dog is an animal")

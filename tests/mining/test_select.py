@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sharprank.mining.select import (
     ABOVE_WINDOW,
+    Sampling,
     Selection,
     digest,
     fill_from_pool,
@@ -23,22 +24,19 @@ DIGESTS = np.array([digest(f"passage {i}") for i in range(1000)], dtype=np.uint6
 
 def sample(ranked, *, window=(2, 12), number=4, seed=0, query="q", refuse=()):
     ranked = np.asarray(ranked)
-
-    def admit(passage: int) -> str | None:
-        return "refused" if passage in refuse else None
-
-    return sample_window(
-        ranked, DIGESTS[ranked], window=window, number=number, seed=seed, query=query, admit=admit
-    )
+    sampling = Sampling(window, number, seed)
+    return sample_window(ranked, DIGESTS[ranked], sampling, query=query, admit=refusing(refuse))
 
 
-def fill(selection, ranked, *, window=(2, 12), number=20, pool_size=30, refuse=()):
-    def admit(passage: int) -> str | None:
-        return "refused" if passage in refuse else None
-
+def fill(selection, ranked, *, window=(2, 12), number=20, pool_size=30, refuse=(), seed=0):
+    sampling = Sampling(window, number, seed)
     return fill_from_pool(
-        selection, np.asarray(ranked), window=window, number=number, pool_size=pool_size, seed=0, query="q", admit=admit
+        selection, np.asarray(ranked), sampling, pool_size=pool_size, query="q", admit=refusing(refuse)
     )
+
+
+def refusing(passages):
+    return lambda passage: "refused" if passage in passages else None
 
 
 def test_the_window_is_a_half_open_slice_counted_from_0():
@@ -115,15 +113,10 @@ def test_a_full_selection_is_left_alone():
 
 
 def test_filling_a_large_pool_is_uniform():
-    counts = Counter(i // 1000 for n in range(50) for i in _filled(n))
+    counts = Counter(
+        i // 1000 for n in range(50) for i in fill(Selection(), [0], window=(0, 1), pool_size=10_000, seed=n).ids
+    )
     assert all(70 < counts[part] < 130 for part in range(10))
-
-
-def _filled(n: int) -> tuple[int, ...]:
-    admit_all = lambda passage: None  # noqa: E731
-    return fill_from_pool(
-        Selection(), np.array([0]), window=(0, 1), number=20, pool_size=10_000, seed=n, query="q", admit=admit_all
-    ).ids
 
 
 def test_sampling_keys_of_distinct_passages_are_distinct():

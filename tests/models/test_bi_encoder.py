@@ -57,13 +57,18 @@ def plain_states(path: Path, text: str, *, max_length: int = 128) -> torch.Tenso
         return model(**inputs).last_hidden_state[0]
 
 
-def layout(folder: Path, *, pooling: dict | None = None, prompts: dict | None = None, length: dict | None = None) -> None:
+def layout(
+    folder: Path, *, pooling: dict | None = None, prompts: dict | None = None, length: dict | None = None
+) -> None:
     """Write what sentence-transformers writes beside a model."""
     module = "sentence_transformers.models"
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     write_json(
         folder / "modules.json",
-        [{"idx": i, "name": str(i), "path": path, "type": f"{module}.{kind}"} for i, (path, kind) in enumerate(modules)],
+        [
+            {"idx": i, "name": str(i), "path": path, "type": f"{module}.{kind}"}
+            for i, (path, kind) in enumerate(modules)
+        ],
     )
     mean = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
     write_json(folder / "1_Pooling" / "config.json", pooling or mean)
@@ -217,8 +222,24 @@ def test_flagembeddings_table_is_asked_by_name(bare_folder):
     assert known.text("p", kind="passage") == "p"
 
 
+def test_a_pooling_that_is_set_needs_no_table(bare_folder):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from sharprank.models.encoder_config import read_encoder_config as read\n"
+        f"read({str(bare_folder)!r}, name='BAAI/bge-m3', pooling='mean'); assert 'FlagEmbedding' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_instruction_for_a_known_model_takes_its_format_from_the_table(bare_folder):
+    known = config_of(bare_folder, name="Qwen/Qwen3-Embedding-0.6B", pooling="mean", query_instruction="Find it.")
+    assert (known.pooling, known.text("q", kind="query")) == ("mean", "Instruct: Find it.\nQuery:q")
+
+
 def test_flagembeddings_table_refuses_models_of_another_kind(bare_folder):
-    with pytest.raises(UserError, match="FlagICLModel"):
+    with pytest.raises(UserError, match="ICLLLMEmbedder"):
         config_of(bare_folder, name="BAAI/bge-en-icl")
 
 

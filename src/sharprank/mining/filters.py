@@ -29,7 +29,8 @@ QUERY = "the query itself"
 DUPLICATE = "duplicate of another negative"
 REASONS = (POSITIVE, SAME_QUERY_POSITIVE, NEAR_POSITIVE, QUERY, DUPLICATE)
 
-_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 
 Shingles = frozenset[tuple[str, ...]]
 

@@ -24,6 +24,21 @@ Admit = Callable[[int], "str | None"]
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """What is sampled from every query's candidates.
+
+    Attributes:
+        window: half-open slice of ranks, 0-based: (2, 200) holds the ranks 3 to 200.
+        number: negatives of a row.
+        seed: another seed, another sample.
+    """
+
+    window: tuple[int, int]
+    number: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Selection:
     """The negatives of one row, best rank first, random ones last.
 
@@ -60,21 +75,23 @@ def sampling_keys(seed: int, query: str, digests_K: np.ndarray) -> np.ndarray:
 
 
 def sample_window(
-    ranked_K: np.ndarray, digests_K: np.ndarray, *, window: tuple[int, int], number: int, seed: int, query: str, admit: Admit
+    ranked_K: np.ndarray, digests_K: np.ndarray, sampling: Sampling, *, query: str, admit: Admit
 ) -> Selection:
-    """Sample `number` admissible candidates from the window, or as many as there are.
+    """Sample admissible candidates from the window: the number asked for, or as many as there are.
 
     Args:
         ranked_K: passage ids, best first.
         digests_K: the `digest` of each.
-        window: half-open slice of ranks, 0-based: (2, 200) holds the ranks 3 to 200.
+        sampling: the window, how many, and the seed.
+        query: the query's text, which the sample depends on.
+        admit: told of every candidate whose turn it is.
     """
-    low, high = window[0], min(window[1], len(ranked_K))
-    turns = low + np.argsort(sampling_keys(seed, query, digests_K[low:high]))
+    low, high = sampling.window[0], min(sampling.window[1], len(ranked_K))
+    turns = low + np.argsort(sampling_keys(sampling.seed, query, digests_K[low:high]))
     taken: list[int] = []
     refused: Counter[str] = Counter()
     for place in turns.tolist():
-        if len(taken) == number:
+        if len(taken) == sampling.number:
             break
         reason = admit(int(ranked_K[place]))
         if reason is None:
@@ -86,17 +103,18 @@ def sample_window(
 
 
 def fill_from_pool(
-    selection: Selection, ranked_K: np.ndarray, *, window: tuple[int, int], number: int, pool_size: int, seed: int, query: str, admit: Admit
+    selection: Selection, ranked_K: np.ndarray, sampling: Sampling, *, pool_size: int, query: str, admit: Admit
 ) -> Selection:
-    """Bring the selection to `number` with uniform draws from the whole pool, without repeats.
+    """Bring a selection to its number with uniform draws from the whole pool, without repeats.
 
     The ranks above the window, which it was chosen to leave out, stay out.
     """
+    low, high = sampling.window
     ids, ranks, refused = list(selection.ids), list(selection.ranks), Counter(selection.refused)
-    above, tried = set(ranked_K[: window[0]].tolist()), set(ranked_K[window[0] : window[1]].tolist())
-    rng = np.random.default_rng(digest(f"fill\n{seed}\n{query}"))
+    above, tried = set(ranked_K[:low].tolist()), set(ranked_K[low:high].tolist())
+    rng = np.random.default_rng(digest(f"fill\n{sampling.seed}\n{query}"))
     for passage in _draws(rng, pool_size):
-        if len(ids) == number:
+        if len(ids) >= sampling.number:
             break
         if passage in tried:
             continue

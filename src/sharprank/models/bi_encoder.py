@@ -175,9 +175,7 @@ class BiEncoder:
             state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return state.hexdigest()
 
-    def _windows(
-        self, texts: Sequence[str], kind: Kind, tokenize_batch: int
-    ) -> Iterator[tuple[int, list[np.ndarray]]]:
+    def _windows(self, texts: Sequence[str], kind: Kind, tokenize_batch: int) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Token ids of the texts, cut where about a million tokens are together: (index of the first, sequences)."""
         first, held, sequences = 0, 0, []
         for start in range(0, len(texts), tokenize_batch):

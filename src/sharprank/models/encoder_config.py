@@ -87,9 +87,11 @@ def read_encoder_config(
     """
     if pooling is not None and pooling not in POOLINGS:
         raise UserError(f"--pooling_method {pooling!r} is unknown", fix=f"use one of: {', '.join(POOLINGS)}")
-    own = _from_layout(path, name=name, pooling=pooling, cache_dir=cache_dir) or _from_flagembedding(name)
-    if own is None:
-        own = EncoderConfig(pooling="", source="") if pooling else None
+    own = _from_layout(path, name=name, pooling=pooling, cache_dir=cache_dir)
+    if own is None and (pooling is None or (query_instruction and query_format is None)):
+        own = _from_flagembedding(name)
+    if own is None and pooling is not None:
+        own = EncoderConfig(pooling=pooling, source="--pooling_method")
     if own is None:
         raise UserError(
             f"model {name} does not say how its token states become one vector (it has no 1_Pooling/config.json, "
@@ -177,12 +179,13 @@ def _from_flagembedding(name: str) -> EncoderConfig | None:
     """What FlagEmbedding knows of the model, by the last part of its name (its parent's, for a checkpoint folder)."""
     path = Path(name)
     known_name = path.parent.name if path.name.startswith("checkpoint-") else path.name
+    from FlagEmbedding import BGEM3FlagModel, FlagLLMModel, FlagModel
     from FlagEmbedding.inference.embedder.model_mapping import AUTO_EMBEDDER_MAPPING
 
     known: Any = AUTO_EMBEDDER_MAPPING.get(known_name)
     if known is None:
         return None
-    if known.model_class.__name__ not in ("FlagModel", "FlagLLMModel", "BGEM3FlagModel"):
+    if known.model_class not in (FlagModel, FlagLLMModel, BGEM3FlagModel):
         raise UserError(
             f"model {name} needs FlagEmbedding's {known.model_class.__name__}, which sharprank cannot run",
             fix="use a model of one dense vector a text, such as BAAI/bge-m3 or BAAI/bge-base-en-v1.5",
@@ -211,4 +214,6 @@ def _read_json(path: str, file: str, cache_dir: str | None) -> Any:
     try:
         return json.loads(Path(str(found)).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{found}: not valid JSON: {error}", fix="repair the file, or download the model again") from error
+        raise UserError(
+            f"{found}: not valid JSON: {error}", fix="repair the file, or download the model again"
+        ) from error
