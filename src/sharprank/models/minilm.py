@@ -32,7 +32,8 @@ def resolve_model(name_or_path: str) -> str:
         return str(_checked_folder(path))
     if path.is_file():
         raise UserError(f"model {name_or_path} is a file", fix="name the folder that holds config.json and the weights")
-    if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1 or (path.parent.is_dir() and path.suffix):
+    looks_local = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
+    if looks_local or (path.parent.is_dir() and path.suffix):
         raise UserError(f"model folder {name_or_path} does not exist", fix="check the path, or name a hub model id")
     return name_or_path
 
