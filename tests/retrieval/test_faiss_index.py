@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.retrieval.faiss_index import Hits, require_gpu, rescore, search, take
+from sharprank.retrieval.faiss_index import Hits, inner_products, require_gpu, rescore, search, take
 
 
 def unit_vectors(count: int, size: int = 16, *, seed: int) -> np.ndarray:
@@ -73,6 +73,12 @@ def test_memory_mapped_shards_are_searched_like_arrays(tmp_path, table, queries)
 def test_rows_are_taken_across_shards_in_the_order_asked(table):
     ids = np.array([499, 0, 250, 249, 0])
     assert (take(np.split(table, [100, 250]), ids) == table[ids]).all()
+
+
+def test_the_score_of_any_row_is_that_of_the_search(table, queries):
+    hits = search([table], queries, 20)
+    assert (inner_products(np.split(table, [33, 400]), queries[5], hits.ids[5]) == hits.scores[5]).all()
+    assert len(inner_products([table], queries[5], np.array([], dtype=np.int64))) == 0
 
 
 def test_rescoring_sorts_by_score_then_id(table, queries):

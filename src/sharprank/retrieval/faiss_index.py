@@ -127,9 +127,7 @@ def _best(shards: Sequence[np.ndarray], block_QD: np.ndarray, k: int, find: _Fin
     return ids_QK, scores_QK
 
 
-def rescore(
-    shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def rescore(shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Exact scores of the rows named by `ids_QK`, and both sorted: best first, ties by the smaller id.
 
     Returns:
@@ -139,12 +137,21 @@ def rescore(
     step = max(1, _RESCORE_BYTES // (8 * max(1, ids_QK.shape[1] * queries_QD.shape[1])))
     for start in range(0, len(ids_QK), step):
         rows = slice(start, start + step)
-        vectors_QKD = take(shards, ids_QK[rows].ravel()).reshape(*ids_QK[rows].shape, -1).astype(np.float64)
-        scores_QK[rows] = np.einsum("qkd,qd->qk", vectors_QKD, queries_QD[rows].astype(np.float64)).round(
-            SCORE_DECIMALS
-        )
+        scores_QK[rows] = _inner_products(shards, queries_QD[rows], ids_QK[rows])
     order_QK = np.lexsort((ids_QK, -scores_QK), axis=1)
     return np.take_along_axis(ids_QK, order_QK, axis=1), np.take_along_axis(scores_QK, order_QK, axis=1)
+
+
+def inner_products(shards: Sequence[np.ndarray], query_D: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The exact scores of these rows with one query, as `search` would give them: float32 [len(ids)]."""
+    if not len(ids):
+        return np.empty(0, np.float32)
+    return _inner_products(shards, query_D[None, :], ids[None, :])[0]
+
+
+def _inner_products(shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.ndarray) -> np.ndarray:
+    vectors_QKD = take(shards, ids_QK.ravel()).reshape(*ids_QK.shape, -1).astype(np.float64)
+    return np.einsum("qkd,qd->qk", vectors_QKD, queries_QD.astype(np.float64)).round(SCORE_DECIMALS).astype(np.float32)
 
 
 def take(shards: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:

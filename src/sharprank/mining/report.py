@@ -1,0 +1,99 @@
+"""What mining did, counted: the numbers of the statistics file, and the lines a person reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from sharprank.mining.negatives import MinedRow
+from sharprank.mining.select import quantiles
+
+
+class Tally:
+    """Counts row by row; `numbers` gives the sums.
+
+    Args:
+        wanted: negatives each row should get.
+    """
+
+    def __init__(self, *, wanted: int) -> None:
+        self._wanted = wanted
+        self._counts: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._negative: list[float] = []
+        self._positive: list[float] = []
+        self._ranks: list[int] = []
+
+    def add(self, mined: MinedRow) -> None:
+        """Count one row."""
+        num_mined = len(mined.selection.ids)
+        self._counts.update(
+            rows=1,
+            mined=num_mined - mined.selection.num_random,
+            random=mined.selection.num_random,
+            kept=len(mined.kept),
+            too_few=num_mined < self._wanted,
+            none=num_mined + len(mined.kept) == 0,
+            missing=max(0, self._wanted - num_mined),
+            stale_scores=mined.had_scores,
+        )
+        self._refused += mined.selection.refused
+        self._dropped += mined.dropped
+        self._negative += [value for value in mined.negative_similarities if value is not None]
+        self._positive += [value for value in mined.positive_similarities if value is not None]
+        self._ranks += [rank for rank in mined.selection.ranks if rank is not None]
+
+    def numbers(self) -> dict[str, Any]:
+        """All counts and quantiles, ready for JSON."""
+        counts = self._counts
+        return {
+            "rows": {
+                "written": counts["rows"],
+                "with_too_few_negatives": counts["too_few"],
+                "without_any_negative": counts["none"],
+                "with_stale_neg_scores_removed": counts["stale_scores"],
+            },
+            "negatives": {
+                "mined_from_the_window": counts["mined"],
+                "random_from_the_pool": counts["random"],
+                "existing_kept": counts["kept"],
+                "missing": counts["missing"],
+            },
+            "refused_candidates": _by_size(self._refused),
+            "existing_dropped": _by_size(self._dropped),
+            "negative_similarity": quantiles(self._negative),
+            "positive_similarity": quantiles(self._positive),
+            "negative_rank": quantiles(self._ranks),
+        }
+
+
+def summary(stats: Mapping[str, Any]) -> str:
+    """The statistics as a few lines for a terminal."""
+    rows, negatives, pool = stats["rows"], stats["negatives"], stats["pool"]
+    lines = [
+        ("rows", f"{rows['written']:,}" + _also(rows.get("skipped"), "skipped")),
+        ("pool", f"{pool['passages']:,} passages" + _also(pool["duplicates"], "duplicates dropped")),
+        ("negatives", f"{negatives['mined_from_the_window']:,} mined from ranks {stats['ranks']}"),
+        ("", _also(negatives["random_from_the_pool"], "random ones of the pool", lead="")),
+        ("", _also(negatives["existing_kept"], "of the rows' own kept", lead="")),
+        *(("refused", f"{count:,} x {reason}") for reason, count in stats["refused_candidates"].items()),
+        *(("dropped", f"{count:,} own negatives: {reason}") for reason, count in stats["existing_dropped"].items()),
+        ("too few", _also(rows["with_too_few_negatives"], "rows", lead="")),
+        ("similarity", _medians(stats)),
+    ]
+    return "\n".join(f"{name:<11}{text}" for name, text in lines if text)
+
+
+def _by_size(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _also(count: int | None, what: str, *, lead: str = ", ") -> str:
+    return f"{lead}{count:,} {what}" if count else ""
+
+
+def _medians(stats: Mapping[str, Any]) -> str:
+    found = {name: stats[f"{name}_similarity"].get("median") for name in ("positive", "negative")}
+    return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if value is not None) + " (medians)"
