@@ -1,0 +1,177 @@
+"""The evaluation stage: check everything, read the data, score with each model, measure, compare, write.
+
+The one function other stages and commands call is `evaluate`. It prints notes and warnings to stderr through
+`progress.say`; printing the result is the command's business.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sharprank.errors import UserError
+from sharprank.evaluation.collection import collection_folder, read_collection_task
+from sharprank.evaluation.compare import compare, correct_for_several, warning
+from sharprank.evaluation.config import EvaluationConfig, model_names
+from sharprank.evaluation.rerank import Scorer, score_candidates, with_tails
+from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.evaluation.rows import read_row_task
+from sharprank.evaluation.scorers import prepare_scorer
+from sharprank.evaluation.task import RankingTask
+from sharprank.formats.trec import write_run
+from sharprank.formats.writers import check_writable, write_json
+from sharprank.metrics.chance import chance_levels
+from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
+from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
+from sharprank.progress import say
+from sharprank.provenance import manifest
+from sharprank.records import Run
+
+Prepare = Callable[[str, EvaluationConfig], Callable[[], Scorer]]
+"""(model, config) -> what loads it; raises UserError if it cannot be loaded."""
+
+
+def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> EvaluationResult:
+    """Measure every model on the data, and write what the config asks for.
+
+    Args:
+        config: the flags.
+        prepare: how a model's name becomes a scorer.
+
+    Raises:
+        UserError: anything the user can fix; all of it but a model's own scores before any model is loaded.
+    """
+    config.check()
+    outputs = output_runs(config)
+    _check_outputs(config, outputs)
+    loaders = [prepare(model, config) for model in config.model_name_or_path]
+    task = read_task(config)
+    for note in task.notes:
+        say(f"note: {note}")
+    measures = tuple(dict.fromkeys(config.measures or _default_measures(task)))
+    first_stage = measure_run(task.qrels, task.first_stage, measures) if task.first_stage is not None else None
+    chance = average(chance_levels(task.qrels, task.candidates, measures, tails=task.tails, seed=config.seed))
+    names = model_names(config.model_name_or_path)
+    models = [
+        evaluate_model(task, load(), measures, name=name, path=path, threshold=config.threshold)
+        for load, name, path in zip(loaders, names, config.model_name_or_path, strict=True)
+    ]
+    result = EvaluationResult(
+        title=task.title,
+        measures=measures,
+        chance=chance,
+        models=_compared(models, first_stage, seed=config.seed),
+        first_stage_name=task.first_stage_name,
+        first_stage=first_stage,
+        counts=task.counts,
+        notes=task.notes,
+    )
+    _warn(result)
+    _write(config, result, task, outputs)
+    return result
+
+
+def read_task(config: EvaluationConfig) -> RankingTask:
+    """The data as a ranking task: a collection if its folder looks like one, rows otherwise."""
+    folder = collection_folder(config)
+    return read_row_task(config) if folder is None else read_collection_task(config, folder)
+
+
+def evaluate_model(
+    task: RankingTask, scorer: Scorer, measures: Sequence[str], *, name: str, path: str, threshold: float = 0.5
+) -> ModelResult:
+    """Score the candidates and measure the re-ranked run.
+
+    Args:
+        task: what is to be ranked.
+        scorer: the model.
+        measures: names.
+        name, path: the model's, for tables.
+        threshold: a pair is positive if its probability is greater.
+    """
+    start = time.perf_counter()
+    scores = score_candidates(task, scorer, progress=f"scoring {name}")
+    seconds = time.perf_counter() - start
+    pairs, why_no_auc = _pair_measures(task, scores, threshold)
+    run = with_tails(scores, task)
+    return ModelResult(
+        name=name,
+        path=path,
+        per_query=measure_run(task.qrels, run, measures),
+        run=run,
+        num_pairs=task.num_pairs,
+        seconds=seconds,
+        pairs=pairs,
+        why_no_auc=why_no_auc,
+    )
+
+
+def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[dict[str, float] | None, str | None]:
+    if task.pair_labels is None:
+        return None, None
+    keys = [(query_id, passage_id) for query_id, judged in task.pair_labels.items() for passage_id in judged]
+    labels = [task.pair_labels[query_id][passage_id] for query_id, passage_id in keys]
+    probabilities = sigmoid([scores[query_id][passage_id] for query_id, passage_id in keys])
+    return pair_measures(labels, probabilities, threshold=threshold), why_undefined(labels)
+
+
+def _default_measures(task: RankingTask) -> tuple[str, ...]:
+    return DEFAULT_MEASURES if task.first_stage is not None else (*DEFAULT_MEASURES, PAIR_ACCURACY)
+
+
+def _compared(models: list[ModelResult], first_stage: PerQuery | None, *, seed: int) -> list[ModelResult]:
+    if first_stage is None:
+        return models
+    comparisons = correct_for_several([compare(first_stage, model.per_query, seed=seed) for model in models])
+    return [replace(model, comparisons=own) for model, own in zip(models, comparisons, strict=True)]
+
+
+def _warn(result: EvaluationResult) -> None:
+    for model in result.models:
+        sentence = warning(model.name, result.first_stage_name, model.comparisons)
+        if sentence:
+            say(sentence)
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------
+
+
+def output_runs(config: EvaluationConfig) -> list[Path]:
+    """Where each model's run goes: `--output_run` itself, or with several models one file each beside it.
+
+    Example: `run.trec` for the models `a/x` and `b` becomes `run.a-x.trec` and `run.b.trec`.
+    """
+    if config.output_run is None:
+        return []
+    path = Path(config.output_run)
+    if len(config.model_name_or_path) == 1:
+        return [path]
+    endings = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in model_names(config.model_name_or_path)]
+    paths = [path.with_name(f"{path.stem}.{ending}{path.suffix}") for ending in endings]
+    if len(set(paths)) < len(paths):
+        raise UserError(
+            f"the runs of {', '.join(config.model_name_or_path)} would go to the same file",
+            fix="evaluate these models one by one, each with its own --output_run",
+        )
+    return paths
+
+
+def _check_outputs(config: EvaluationConfig, runs: Sequence[Path]) -> None:
+    outputs = [*runs, *([Path(config.output_file)] if config.output_file else [])]
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise UserError(
+            f"--output_file and --output_run are both {config.output_file}", fix="give them different names"
+        )
+    for path in outputs:
+        check_writable(str(path))
+
+
+def _write(config: EvaluationConfig, result: EvaluationResult, task: RankingTask, runs: Sequence[Path]) -> None:
+    for path, model in zip(runs, result.models, strict=False):
+        write_run(str(path), model.run, tag=re.sub(r"\s+", "_", model.name))
+    if config.output_file:
+        about = manifest(command="evaluate", settings=config.settings(), inputs=list(task.input_paths))
+        write_json(config.output_file, {**about, **result.as_json(per_query=True)})

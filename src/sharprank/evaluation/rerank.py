@@ -1,0 +1,79 @@
+"""Candidates in, re-ranked run out: score every (query, candidate) pair, put the rest of the list behind.
+
+Knows scorers only by their `score` method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from sharprank.errors import UserError
+from sharprank.evaluation.task import RankingTask
+from sharprank.records import Run
+
+
+class Scorer(Protocol):
+    """Anything that gives (query, passage) pairs raw scores, as `sharprank.models.scoring.PairScorer` does."""
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, progress: str | None = None) -> np.ndarray:
+        """Raw scores [P], in input order."""
+        ...
+
+
+def score_candidates(task: RankingTask, scorer: Scorer, *, progress: str | None = None) -> Run:
+    """The raw score of every candidate of every query.
+
+    Args:
+        task: what is to be ranked.
+        scorer: the model.
+        progress: a word for its progress bar.
+
+    Raises:
+        UserError: a score that is not a finite number, naming the query and the passage.
+    """
+    keys = [(query_id, passage_id) for query_id, ids in task.candidates.items() for passage_id in ids]
+    pairs = [(task.queries[query_id], task.passages[passage_id]) for query_id, passage_id in keys]
+    scores = np.asarray(scorer.score(pairs, progress=progress) if pairs else [], dtype=np.float64)
+    if scores.shape != (len(pairs),):
+        raise ValueError(f"the scorer gave scores of shape {scores.shape} for {len(pairs)} pairs")
+    _refuse_nan(scores, keys, pairs)
+    run: Run = {query_id: {} for query_id in task.candidates}
+    for (query_id, passage_id), score in zip(keys, scores.tolist(), strict=True):
+        run[query_id][passage_id] = score
+    return run
+
+
+def with_tails(run: Run, task: RankingTask) -> Run:
+    """The run with each query's passages beyond the depth behind its re-ranked ones, ties among them kept."""
+    complete = {query_id: dict(scores) for query_id, scores in run.items()}
+    for query_id, tail in task.tails.items():
+        if tail:
+            complete[query_id].update(_behind(tail, (task.first_stage or {})[query_id], run[query_id]))
+    return complete
+
+
+def _behind(tail: Sequence[str], first_scores: Mapping[str, float], reranked: Mapping[str, float]) -> dict[str, float]:
+    """Scores for the tail: whole numbers below the lowest re-ranked score, one step for each different first score."""
+    scores: dict[str, float] = {}
+    level, before = float(np.floor(min(reranked.values()))), None
+    for passage_id in tail:
+        if first_scores[passage_id] != before:
+            level, before = level - 1.0, first_scores[passage_id]
+        scores[passage_id] = level
+    return scores
+
+
+def _refuse_nan(scores: np.ndarray, keys: Sequence[tuple[str, str]], pairs: Sequence[tuple[str, str]]) -> None:
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if not bad.size:
+        return
+    query_id, passage_id = keys[bad[0]]
+    query, passage = pairs[bad[0]]
+    raise UserError(
+        f"the model scores {bad.size} of {len(pairs)} pairs as {scores[bad[0]]}, first: query {query_id!r} "
+        f"({query[:40]!r}), passage {passage_id!r} ({passage[:40]!r})",
+        fix="try --dtype float32; if that does not help, the checkpoint itself is broken: train again",
+    )

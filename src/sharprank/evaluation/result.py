@@ -1,0 +1,100 @@
+"""What an evaluation found: plain records, and the same as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sharprank.evaluation.compare import Comparison
+from sharprank.metrics.ranking import PerQuery, average
+from sharprank.records import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """One model's figures.
+
+    Attributes:
+        name, path: how tables call it, and what the user gave.
+        pairs: pooled precision, recall, F1, AUC; None for a collection.
+        why_no_auc: the reason where AUC is nan.
+        per_query: {measure: {query_id: value}}.
+        comparisons: against the first stage, one a measure; empty without one.
+        run: the re-ranked run.
+        num_pairs, seconds: what was scored, and how long it took (without loading).
+    """
+
+    name: str
+    path: str
+    per_query: PerQuery
+    run: Run
+    num_pairs: int
+    seconds: float
+    pairs: Mapping[str, float] | None = None
+    why_no_auc: str | None = None
+    comparisons: Sequence[Comparison] = ()
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Each measure's mean over the queries."""
+        return average(self.per_query)
+
+    def as_json(self, *, per_query: bool) -> dict[str, Any]:
+        data: dict[str, Any] = {"name": self.name, "path": self.path, "measures": self.measures}
+        if self.pairs is not None:
+            data |= {"pairs": dict(self.pairs), "why_no_auc": self.why_no_auc}
+        if self.comparisons:
+            data["against_first_stage"] = [
+                {**asdict(c), "difference": c.difference, "verdict": c.verdict} for c in self.comparisons
+            ]
+        data |= {"num_pairs": self.num_pairs, "seconds": round(self.seconds, 3)}
+        return {**data, "per_query": self.per_query} if per_query else data
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """All models' figures on one set of queries.
+
+    Attributes:
+        title: what was ranked.
+        measures: names, in the order asked for; the first is the headline.
+        chance: expected value of each measure under a random order of the re-ranked candidates.
+        first_stage_name, first_stage: the run the candidates came from; None for rows.
+        counts, notes: what was left out or is missing.
+    """
+
+    title: str
+    measures: Sequence[str]
+    chance: Mapping[str, float]
+    models: Sequence[ModelResult]
+    first_stage_name: str = ""
+    first_stage: PerQuery | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def as_json(self, *, per_query: bool = False) -> dict[str, Any]:
+        """Plain data; nan becomes null."""
+        first: dict[str, Any] | None = None
+        if self.first_stage is not None:
+            first = {"name": self.first_stage_name, "measures": average(self.first_stage)}
+            if per_query:
+                first["per_query"] = self.first_stage
+        return _without_nan(
+            {
+                "data": {"title": self.title, "counts": dict(self.counts), "notes": list(self.notes)},
+                "measures": list(self.measures),
+                "chance": dict(self.chance),
+                "first_stage": first,
+                "models": [model.as_json(per_query=per_query) for model in self.models],
+            }
+        )
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,39 @@
+"""From a model's name to something that scores pairs: checked first, loaded when its turn comes.
+
+Imports torch only when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sharprank.evaluation.config import EvaluationConfig
+from sharprank.evaluation.rerank import Scorer
+
+
+def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], Scorer]:
+    """Check the model's folder, configuration, tokenizer, length and device now; give back what loads its weights.
+
+    Raises:
+        UserError: what is wrong with it.
+    """
+    from sharprank.models.minilm import resolve_model
+
+    path = resolve_model(name_or_path)
+
+    from sharprank.models.cross_encoder import check_max_length, load_config, load_tokenizer
+    from sharprank.models.devices import choose_device, choose_dtype
+    from sharprank.models.scoring import PairScorer
+
+    choose_dtype(config.dtype, choose_device(config.device))
+    model_config = load_config(path, trust_remote_code=config.trust_remote_code)
+    tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
+    check_max_length(config.max_length, model_config, tokenizer, flag="--max_length")
+    return lambda: PairScorer.load(
+        path,
+        max_length=config.max_length,
+        dtype=config.dtype,
+        device=config.device,
+        trust_remote_code=config.trust_remote_code,
+        seed=config.seed,
+    )
