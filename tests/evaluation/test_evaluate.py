@@ -24,9 +24,8 @@ def read_trec(path):
 def test_rows_give_pooled_pair_measures_and_ranking_measures_with_chance(rows_path, prepare):
     result = evaluate(config(rows_path), prepare=prepare)
     (model,) = result.models
-    # scores above 0 (probability above .5): row 1: pos 3 words, "a red house" 1, row 2: pos 2, neg "blue fish river.." 3
-    # row 3: "a fast dog" 2; of the four called positive three are, of the four positives three are called
-    assert model.pairs == pytest.approx({"precision": 3 / 4, "recall": 3 / 4, "f1": 3 / 4, "auc": 18.5 / 24})
+    # shared words less 1.5; positives: 1.5 | 0.5 | 0.5, -0.5; negatives: -1.5, -0.5, -0.5 | 1.5, -1.5 | -1.5
+    assert model.pairs == pytest.approx({"precision": 3 / 4, "recall": 3 / 4, "f1": 3 / 4, "auc": 19.5 / 24})
     assert list(model.measures) == ["nDCG@10", "MRR@10", "MAP", "Hit@1", "PairAccuracy"]
     assert model.measures["Hit@1"] == pytest.approx(2 / 3)
     assert model.measures["PairAccuracy"] == pytest.approx((1 + 1 / 2 + 1) / 3)
@@ -79,7 +78,8 @@ def test_recall_at_the_full_list_is_not_changed_by_re_ranking(collection_path, r
 def test_depth_limits_what_is_scored(collection_path, run_path, prepare):
     (model,) = evaluate(config(collection_path, run=str(run_path), depth=2), prepare=prepare).models
     assert model.num_pairs == 6
-    assert model.per_query["Hit@1"]["q1"] == 1.0  # p5 (relevance 1) beats p4, p1 stays third
+    assert model.per_query["Hit@1"]["q1"] == 0.0  # p4 and p5 (relevance 1) tie, and ties go against us
+    assert model.per_query["Hit@1"]["q3"] == 1.0
     assert model.per_query["Hit@1"]["q2"] == 0.0  # p2 is beyond the depth
 
 
