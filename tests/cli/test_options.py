@@ -112,6 +112,7 @@ def test_the_parsers_classes_stay_as_they_were_for_the_next_call(tmp_path):
 
 BAD = {
     "unknown flag": (["-i", "a", "--top_upp", "x"], None, "unknown flag --top_upp", "did you mean --top_up?"),
+    "unknown flag, nothing else": (["--inputfile", "x"], None, "unknown flag --inputfile", "did you mean --input"),
     "abbreviated flag": (["-i", "a", "--top", "x"], None, "unknown flag --top", "see `sharprank stage --help`"),
     "stray word": (["-i", "a", "b"], None, "nothing expects the word 'b'", "quotes"),
     "no value": (["-i"], None, "expected one argument", "--help"),

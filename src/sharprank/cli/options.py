@@ -61,6 +61,7 @@ def parse(
     classes = config_class if several else (config_class,)
     parser = _parser(classes, prog=prog, description=description)
     words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
+    _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
     configs = _instances(parser, [*_words_of_config_files(parser, words), *words])
     return configs if several else configs[0]
 
@@ -109,7 +110,8 @@ class _Parser(HfArgumentParser):
 
 
 def _parser(classes: Sequence[Any], *, prog: str, description: str) -> _Parser:
-    parser = _Parser(classes, prog=prog, description=description, allow_abbrev=False)
+    usage = f"{prog} [flags]"
+    parser = _Parser(classes, prog=prog, usage=usage, description=description, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", action="append", default=argparse.SUPPRESS, help=CONFIG_HELP)
     for action in parser._actions:
         if action.type is string_to_bool and action.nargs is None:  # Optional[bool]: accept the bare flag too
@@ -130,8 +132,7 @@ def _known_spelling(parser: _Parser, word: str) -> str:
 
 def _instances(parser: _Parser, words: Sequence[str]) -> tuple[Any, ...]:
     namespace, unknown = parser.parse_known_args(list(words))
-    if unknown:
-        _refuse_unknown(parser, unknown)
+    _refuse_unknown(parser, unknown)
     vars(namespace).pop("config", None)
     try:
         return parser.parse_dict(vars(namespace))
@@ -139,7 +140,13 @@ def _instances(parser: _Parser, words: Sequence[str]) -> tuple[Any, ...]:
         raise UserError(f"{parser.prog}: {error}", fix=f"see `{parser.prog} --help`") from error
 
 
-def _refuse_unknown(parser: _Parser, unknown: Sequence[str]) -> NoReturn:
+def _is_known(parser: _Parser, word: str) -> bool:
+    return word.partition("=")[0] in parser._option_string_actions
+
+
+def _refuse_unknown(parser: _Parser, unknown: Sequence[str]) -> None:
+    if not unknown:
+        return
     word = next((word for word in unknown if word.startswith("-")), unknown[0])
     if not word.startswith("-"):
         raise UserError(
