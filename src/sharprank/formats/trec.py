@@ -1,0 +1,102 @@
+"""TREC runs and judgements: `query Q0 passage rank score tag`, `query 0 passage relevance`, and BEIR's tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sharprank.errors import UserError
+from sharprank.formats.encoding import open_text
+from sharprank.formats.writers import atomic_open
+from sharprank.records import Place, Qrels, Run
+
+
+def _lines(path: str | Path) -> Iterator[tuple[Place, str]]:
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield Place(str(path), number), line.rstrip("\r\n")
+
+
+def read_run(path: str | Path) -> Run:
+    """A TREC run; the scores count, the ranks do not.
+
+    Raises:
+        UserError: a line that is no run line, a score that is no number, a passage twice for a query, an empty file.
+    """
+    run: Run = {}
+    for place, line in _lines(path):
+        fields = line.split()
+        if len(fields) != 6:
+            raise UserError(f"{place}: {len(fields)} fields", fix="write `query Q0 passage rank score tag`")
+        query_id, _, passage_id, _, text, _ = fields
+        score = _score(text, place)
+        ranking = run.setdefault(query_id, {})
+        if passage_id in ranking:
+            raise UserError(f"{place}: passage {passage_id} a second time for query {query_id}", fix="keep one of them")
+        ranking[passage_id] = score
+    if not run:
+        raise UserError(f"{path} is empty", fix="name a run with at least one line")
+    return run
+
+
+def _score(text: str, place: Place) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise UserError(f"{place}: score {text!r} is not a number", fix="write `query Q0 passage rank score tag`")
+    return score
+
+
+def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, tag: str) -> None:
+    """Write a TREC run: queries in their order, passages best first, equal scores by id.
+
+    Raises:
+        UserError: an id with white space, which the format cannot hold.
+    """
+    tag = re.sub(r"\s+", "_", tag) or "run"
+    with atomic_open(path) as file:
+        for query_id, ranking in run.items():
+            ordered = sorted(ranking.items(), key=lambda item: (-item[1], item[0]))
+            for rank, (passage_id, score) in enumerate(ordered, 1):
+                for name in (query_id, passage_id):
+                    if not name or re.search(r"\s", name):
+                        raise UserError(f"id {name!r} cannot stand in a TREC run", fix="use ids without white space")
+                file.write(f"{query_id} Q0 {passage_id} {rank} {score!r} {tag}\n")
+
+
+def read_qrels(path: str | Path) -> Qrels:
+    """Judgements, as TREC has them (four columns) or as BEIR has them (three, tab-separated, under a header).
+
+    Raises:
+        UserError: another number of columns, a relevance that is no whole number, a passage judged twice differently.
+    """
+    qrels: Qrels = {}
+    for place, line in _lines(path):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if len(fields) == 3 and place.line == 1 and not _is_whole(fields[2]):
+            continue  # BEIR's header
+        if len(fields) not in (3, 4):
+            raise UserError(
+                f"{place}: {len(fields)} columns", fix="write `query 0 passage relevance` or BEIR's three columns"
+            )
+        query_id, passage_id, relevance = fields[0], fields[-2], fields[-1]
+        if not _is_whole(relevance):
+            raise UserError(f"{place}: relevance {relevance!r} is no whole number", fix="use 0, 1, 2, ...")
+        judged = qrels.setdefault(query_id.strip(), {})
+        if judged.get(passage_id.strip(), int(relevance)) != int(relevance):
+            raise UserError(
+                f"{place}: passage {passage_id} judged twice for query {query_id}", fix="keep one judgement"
+            )
+        judged[passage_id.strip()] = int(relevance)
+    if not qrels:
+        raise UserError(f"{path} holds no judgement", fix="name a file with at least one")
+    return qrels
+
+
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?\d+\s*", text) is not None
