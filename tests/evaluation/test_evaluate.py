@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.evaluation.evaluate import evaluate, output_runs
+from sharprank.evaluation.evaluate import evaluate
+from sharprank.evaluation.outputs import output_runs
 from sharprank.metrics.ranking import average
 
 from .conftest import CORPUS, QRELS, QUERIES, config, write_collection, write_jsonl
@@ -86,7 +87,7 @@ def test_depth_limits_what_is_scored(collection_path, run_path, prepare):
 def test_a_worse_reranker_is_named_loudly(collection_path, prepare, capsys):
     result = evaluate(config(collection_path, "worse"), prepare=prepare)
     err = capsys.readouterr().err
-    assert "WARNING: worse ranks WORSE than the first stage BM25: nDCG@10" in err
+    assert "WARNING: worse is BELOW the first stage BM25: nDCG@10" in err
     assert "BELOW FIRST STAGE" in result.models[0].comparisons[0].verdict
 
 
@@ -106,7 +107,7 @@ def test_nan_scores_name_query_and_passage_and_write_nothing(collection_path, ru
 
 def test_the_written_run_gives_the_printed_measures_in_ir_measures(collection_path, run_path, prepare, tmp_path):
     out = tmp_path / "reranked.trec"
-    settings = config(collection_path, run=str(run_path), depth=2, output_run=str(out))
+    settings = config(collection_path, "untied", run=str(run_path), depth=2, output_run=str(out))
     (model,) = evaluate(settings, prepare=prepare).models
     theirs = ir_measures.calc_aggregate([ir_measures.parse_measure("AP")], QRELS, read_trec(out))
     assert list(theirs.values()) == [pytest.approx(model.measures["MAP"], abs=1e-9)]
@@ -149,6 +150,22 @@ def test_the_same_command_may_run_again_and_another_needs_overwrite(collection_p
         assert "--overwrite" in error.value.fix
     evaluate(config(collection_path, depth=1, overwrite=True, **outputs), prepare=prepare)
     assert json.loads((tmp_path / "out.json").read_text())["settings"]["depth"] == 1
+
+
+def test_an_output_that_is_no_result_of_ours_is_not_overwritten(collection_path, prepare, tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes")
+    with pytest.raises(UserError, match=r"notes\.txt") as error:
+        evaluate(config(collection_path, output_file=str(notes)), prepare=prepare)
+    assert "--overwrite" in error.value.fix
+    assert notes.read_text() == "my notes" and prepare.loaded == []
+
+
+def test_ids_that_no_run_file_can_hold_are_refused_before_any_model_loads(tmp_path, prepare):
+    path = write_collection(tmp_path / "c", {"p 1": "red apple"}, {"q": "apple"}, {"test": {"q": {"p 1": 1}}})
+    with pytest.raises(UserError, match="'p 1'"):
+        evaluate(config(path, output_run=str(tmp_path / "out.trec")), prepare=prepare)
+    assert prepare.loaded == []
 
 
 @pytest.mark.parametrize("flag", ["output_file", "output_run"])

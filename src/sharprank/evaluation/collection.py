@@ -44,7 +44,6 @@ def read_collection_task(config: EvaluationConfig, folder: str) -> RankingTask:
         UserError: a judged query without text, a run that does not belong to the collection.
     """
     collection = read_collection(folder, split=config.split)
-    _check_queries(collection, folder)
     if config.run is None:
         first_stage, name = _bm25(collection, max(config.depth, BM25_DEPTH)), "BM25"
     else:
@@ -83,15 +82,6 @@ def best_first(scores: Mapping[str, float]) -> list[str]:
 def _bm25(collection: Collection, depth: int) -> Run:
     queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
     return BM25(collection.passages).search(queries, depth)
-
-
-def _check_queries(collection: Collection, folder: str) -> None:
-    missing = [query_id for query_id in collection.qrels if query_id not in collection.queries]
-    if missing:
-        raise UserError(
-            f"{folder}: {len(missing)} judged queries of split {collection.split} have no text, first: {missing[0]!r}",
-            fix="add them to queries.jsonl, or take them out of the qrels",
-        )
 
 
 def _check_run(collection: Collection, run: Run, path: str) -> None:

@@ -94,12 +94,13 @@ def _with_p(comparison: Comparison, p: float) -> Comparison:
 
 
 def warning(model: str, first_stage: str, comparisons: Sequence[Comparison]) -> str | None:
-    """The sentence to shout when re-ranking made things worse, or None."""
+    """The sentences to shout when the reranked result is below the first stage's, or None."""
     below = [c for c in comparisons if c.is_below]
     if not below:
         return None
-    figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} (p {c.p:.2g})" for c in below)
-    return (
-        f"WARNING: {model} ranks WORSE than the first stage {first_stage}: {figures}. "
-        "As it is, leave the first stage's order alone."
+    figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} (p {c.p:.3f})" for c in below)
+    return f"WARNING: {model} is BELOW the first stage {first_stage}: {figures}. " + (
+        "Re-ranking makes it worse: as it is, leave the first stage's order alone."
+        if any(c.p < LEVEL for c in below)
+        else "That could be chance, but nothing shows here that re-ranking helps."
     )

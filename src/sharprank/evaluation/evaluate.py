@@ -6,28 +6,23 @@ The one function other stages and commands call is `evaluate`. It prints notes a
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from sharprank.errors import UserError
 from sharprank.evaluation.collection import collection_folder, read_collection_task
 from sharprank.evaluation.compare import compare, correct_for_several, warning
 from sharprank.evaluation.config import EvaluationConfig, model_names
+from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
 from sharprank.evaluation.rerank import Scorer, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.rows import read_row_task
 from sharprank.evaluation.scorers import prepare_scorer
 from sharprank.evaluation.task import RankingTask
-from sharprank.formats.trec import write_run
-from sharprank.formats.writers import check_writable, write_json
 from sharprank.metrics.chance import chance_levels
 from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
 from sharprank.progress import say
-from sharprank.provenance import manifest
 from sharprank.records import Run
 
 Prepare = Callable[[str, EvaluationConfig], Callable[[], Scorer]]
@@ -45,10 +40,10 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         UserError: anything the user can fix; all of it but a model's own scores before any model is loaded.
     """
     config.check()
-    outputs = output_runs(config)
-    _check_outputs(config, outputs)
+    check_outputs(config)
     loaders = [prepare(model, config) for model in config.model_name_or_path]
     task = read_task(config)
+    check_ids(config, task)
     for note in task.notes:
         say(f"note: {note}")
     measures = tuple(dict.fromkeys(config.measures or _default_measures(task)))
@@ -70,7 +65,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         notes=task.notes,
     )
     _warn(result)
-    _write(config, result, task, outputs)
+    write_outputs(config, result, input_paths=task.input_paths)
     return result
 
 
@@ -134,44 +129,3 @@ def _warn(result: EvaluationResult) -> None:
         sentence = warning(model.name, result.first_stage_name, model.comparisons)
         if sentence:
             say(sentence)
-
-
-# --- outputs ---------------------------------------------------------------------------------------------------
-
-
-def output_runs(config: EvaluationConfig) -> list[Path]:
-    """Where each model's run goes: `--output_run` itself, or with several models one file each beside it.
-
-    Example: `run.trec` for the models `a/x` and `b` becomes `run.a-x.trec` and `run.b.trec`.
-    """
-    if config.output_run is None:
-        return []
-    path = Path(config.output_run)
-    if len(config.model_name_or_path) == 1:
-        return [path]
-    endings = [re.sub(r"[^\w.-]+", "-", name).strip("-") for name in model_names(config.model_name_or_path)]
-    paths = [path.with_name(f"{path.stem}.{ending}{path.suffix}") for ending in endings]
-    if len(set(paths)) < len(paths):
-        raise UserError(
-            f"the runs of {', '.join(config.model_name_or_path)} would go to the same file",
-            fix="evaluate these models one by one, each with its own --output_run",
-        )
-    return paths
-
-
-def _check_outputs(config: EvaluationConfig, runs: Sequence[Path]) -> None:
-    outputs = [*runs, *([Path(config.output_file)] if config.output_file else [])]
-    if len({path.resolve() for path in outputs}) < len(outputs):
-        raise UserError(
-            f"--output_file and --output_run are both {config.output_file}", fix="give them different names"
-        )
-    for path in outputs:
-        check_writable(str(path))
-
-
-def _write(config: EvaluationConfig, result: EvaluationResult, task: RankingTask, runs: Sequence[Path]) -> None:
-    for path, model in zip(runs, result.models, strict=False):
-        write_run(str(path), model.run, tag=re.sub(r"\s+", "_", model.name))
-    if config.output_file:
-        about = manifest(command="evaluate", settings=config.settings(), inputs=list(task.input_paths))
-        write_json(config.output_file, {**about, **result.as_json(per_query=True)})
