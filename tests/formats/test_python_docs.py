@@ -134,8 +134,9 @@ def test_the_written_folder_is_a_collection_with_training_rows(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        write_python_docs(tmp_path / name, seed=3)
+    pairs = _pairs({f"m{i}": 5 for i in range(30)})
+    write_python_docs(tmp_path / "a", seed=3, pairs=pairs)
+    write_python_docs(tmp_path / "b", seed=3, pairs=pairs[::-1])
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) == 7
     assert all((tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes() for path in files)

@@ -109,13 +109,29 @@ class _Parser(HfArgumentParser):
         raise UserError(f"{self.prog}: {message}", fix=f"see `{self.prog} --help`")
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Each flag in one spelling, and no default where there is none."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        names = [name for name in action.option_strings if not name.startswith("--") or "-" not in name[2:]]
+        value = self._format_args(action, self._get_default_metavar_for_optional(action)) if action.nargs != 0 else ""
+        return f"{', '.join(names or action.option_strings)} {value}".rstrip()
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def _parser(classes: Sequence[Any], *, prog: str, description: str) -> _Parser:
     usage = f"{prog} [flags]"
-    parser = _Parser(classes, prog=prog, usage=usage, description=description, allow_abbrev=False)
+    parser = _Parser(
+        classes, prog=prog, usage=usage, description=description, allow_abbrev=False, formatter_class=_HelpFormatter
+    )
     parser.add_argument("--config", metavar="FILE", action="append", default=argparse.SUPPRESS, help=CONFIG_HELP)
     for action in parser._actions:
         if action.type is string_to_bool and action.nargs is None:  # Optional[bool]: accept the bare flag too
             action.nargs, action.const = "?", True
+        if isinstance(action, argparse._StoreFalseAction):  # --no_x says what `--x False` says
+            action.help = argparse.SUPPRESS
     return parser
 
 

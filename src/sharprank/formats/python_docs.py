@@ -46,19 +46,20 @@ class DocPair:
     passage: str
 
 
-def write_python_docs(folder: Path, *, seed: int = 0) -> dict[str, int]:
+def write_python_docs(folder: Path, *, seed: int = 0, pairs: Iterable[DocPair] | None = None) -> dict[str, int]:
     """Write a collection folder with the splits train, validation and test, and the training rows.
 
     Args:
         folder: gets `corpus.jsonl`, `queries.jsonl`, `qrels/{train,validation,test}.tsv`, `train.jsonl` (the rows of
             the train split) and, last, `python_docs.json`, which says what the rest was made from.
         seed: decides which modules go to which split.
+        pairs: what to write; None reads those of the running Python.
 
     Returns:
         Number of pairs by split.
     """
     made_from = {"python": platform.python_version(), "seed": seed, "words": [QUERY_MIN_WORDS, PASSAGE_MIN_WORDS]}
-    splits = split_by_module(read_doc_pairs(), seed=seed)
+    splits = split_by_module(read_doc_pairs() if pairs is None else pairs, seed=seed)
     pairs = sorted((pair for split in SPLITS for pair in splits[split]), key=lambda pair: pair.name)
     folder.mkdir(parents=True, exist_ok=True)
     write_jsonl(folder / "corpus.jsonl", ({"_id": pair.name, "title": "", "text": pair.passage} for pair in pairs))
@@ -99,7 +100,7 @@ def split_by_module(pairs: Iterable[DocPair], *, seed: int) -> dict[str, list[Do
     A C module's twin in Python (`_pydatetime`, `_pyio`) goes where its namesake goes.
     """
     by_module: dict[str, list[DocPair]] = defaultdict(list)
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: pair.name):
         by_module[_family(pair.module)].append(pair)
     total = sum(map(len, by_module.values()))
     room = {"test": TEST_SHARE * total, "validation": VALIDATION_SHARE * total, "train": float(total)}

@@ -1,0 +1,1 @@
+"""The main job as one command: mine, train, evaluate, each through its own stage. Adds data and order, no method."""

@@ -1,0 +1,168 @@
+"""From the user's rows and pool to what the stages read: rows to train on, and a collection to measure on.
+
+Queries are held out whole: rows with the same query (case and white space folded) stay on one side. The choice
+follows a hash of each query and the seed, so it depends neither on the order of the rows nor on their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharprank.errors import UserError
+from sharprank.formats.collections import is_collection
+from sharprank.formats.pool import read_passages
+from sharprank.formats.rows import BadRows, RowKeys, read_rows
+from sharprank.formats.sources import Source
+from sharprank.formats.writers import atomic_open, refuse_other_settings, write_json, write_jsonl
+from sharprank.pipeline.config import RunConfig
+from sharprank.progress import say
+from sharprank.provenance import describe_inputs, manifest
+from sharprank.records import TrainRow
+
+FEWEST_HELD_OUT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What the stages are given.
+
+    Attributes:
+        train_data, sub_data_name: rows to mine for and to train on.
+        candidate_pool: passages to mine from; None: those of the rows.
+        collection: folder to measure on; `split` of its judgements (None: its own default).
+    """
+
+    train_data: str
+    sub_data_name: str | None
+    candidate_pool: str | None
+    collection: str
+    split: str | None
+
+
+def plan_data(config: RunConfig) -> RunData:
+    """Where the data will be; reads nothing."""
+    if config.eval_data is not None and is_collection(config.eval_data):
+        return RunData(
+            config.train_data, config.sub_data_name, config.candidate_pool, config.eval_data, config.eval_split
+        )
+    folder = _folder(config)
+    pool = config.candidate_pool or str(folder / "corpus.jsonl")
+    if config.eval_data is not None:
+        return RunData(config.train_data, config.sub_data_name, pool, str(folder), "test")
+    return RunData(str(folder / "train.jsonl"), None, pool, str(folder), "test")
+
+
+def prepare_data(config: RunConfig, data: RunData) -> None:
+    """Hold out queries, or turn evaluation rows into a collection, unless the collection is there.
+
+    Raises:
+        UserError: bad rows, or too few queries to hold some out.
+    """
+    folder = _folder(config)
+    if data.collection != str(folder):
+        return
+    settings = _settings(config)
+    about = folder / "data.json"
+    corpus = folder / "corpus.jsonl"
+    if refuse_other_settings(corpus, settings, manifest_path=about, overwrite=config.overwrite) == "done":
+        say(f"{folder}: done before")
+        return
+    write_json(about, manifest(command=["run"], settings=settings, inputs=settings["inputs"]))
+    _write(config, folder)
+
+
+def _folder(config: RunConfig) -> Path:
+    return config.folder / "data"
+
+
+def hold_out(rows: Iterable[TrainRow], *, share: float, seed: int) -> tuple[list[TrainRow], list[TrainRow]]:
+    """Divide rows into (to train on, held out); rows of one query stay together.
+
+    Args:
+        share: of the distinct queries that are held out, at least FEWEST_HELD_OUT of them.
+
+    Raises:
+        UserError: too few distinct queries.
+    """
+    rows = list(rows)
+    queries = sorted({fold(row.query) for row in rows}, key=lambda query: _draw(query, seed))
+    num_held_out = max(FEWEST_HELD_OUT, round(share * len(queries)))
+    if len(queries) - num_held_out < FEWEST_HELD_OUT:
+        raise UserError(
+            f"{len(queries)} distinct queries are too few to hold some out and train on the rest",
+            fix="bring more rows, or name other data to measure on with --eval_data",
+        )
+    held_out = set(queries[:num_held_out])
+    return [row for row in rows if fold(row.query) not in held_out], [r for r in rows if fold(r.query) in held_out]
+
+
+def fold(query: str) -> str:
+    """A query as far as it tells queries apart: without case and spare white space."""
+    return " ".join(query.casefold().split())
+
+
+def _draw(query: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}:{query}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _settings(config: RunConfig) -> dict:
+    names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
+    paths = [path for path in (config.train_data, config.candidate_pool, config.eval_data) if path]
+    chosen = config.settings(*names, "on_bad_row", *(("held_out_share", "seed") if config.eval_data is None else ()))
+    return {**chosen, "inputs": describe_inputs(paths)}
+
+
+def _write(config: RunConfig, folder: Path) -> None:
+    rows = _rows(config, config.train_data, config.sub_data_name, split="train")
+    if config.eval_data is None:
+        rows, measured = hold_out(rows, share=config.held_out_share, seed=config.seed)
+        write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
+    else:
+        measured = _rows(config, config.eval_data, None, split="test")
+        both = {fold(row.query) for row in rows} & {fold(row.query) for row in measured}
+        if both:
+            say(f"warning: {len(both)} queries of --eval_data are training queries as well; their figures flatter")
+    num_passages, num_queries = _write_collection(folder, measured, _texts(config, rows, measured))
+    say(f"{len(rows):,} rows to train on; {num_queries:,} queries to measure on, in {num_passages:,} passages")
+
+
+def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> list[TrainRow]:
+    keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
+    bad_rows = BadRows(config.on_bad_row)
+    rows = list(read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split))
+    for reason, count in sorted(bad_rows.counts.items()):
+        say(f"note: {count} rows of {path} skipped: {reason}")
+    return rows
+
+
+def _texts(config: RunConfig, rows: list[TrainRow], measured: list[TrainRow]) -> Iterator[str]:
+    """The pool, or the rows' own texts; then what has to be findable because it is judged."""
+    if config.candidate_pool:
+        bad_rows = BadRows(config.on_bad_row)
+        yield from (passage.text for passage in read_passages(Source(config.candidate_pool), bad_rows=bad_rows))
+    else:
+        yield from (text for row in rows for text in (*row.positives, *row.negatives))
+    yield from (text for row in measured for text in (*row.positives, *row.negatives))
+
+
+def _write_collection(folder: Path, rows: list[TrainRow], texts: Iterable[str]) -> tuple[int, int]:
+    """Write qrels and queries, then the corpus, whose presence says that all is there."""
+    ids: dict[str, str] = {}
+    passages = [{"_id": ids.setdefault(text, f"p{len(ids)}"), "text": text} for text in texts if text not in ids]
+    queries: dict[str, str] = {}
+    positives: dict[str, dict[str, None]] = {}
+    for row in rows:
+        query = fold(row.query)
+        queries.setdefault(query, row.query)
+        positives.setdefault(query, {}).update(dict.fromkeys(ids[text] for text in row.positives))
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    with atomic_open(folder / "qrels" / "test.tsv") as file:
+        file.write("query-id\tcorpus-id\tscore\n")
+        for number, query in enumerate(queries):
+            file.writelines(f"q{number}\t{passage_id}\t1\n" for passage_id in positives[query])
+    write_jsonl(folder / "queries.jsonl", ({"_id": f"q{i}", "text": text} for i, text in enumerate(queries.values())))
+    write_jsonl(folder / "corpus.jsonl", passages)
+    return len(passages), len(queries)
