@@ -68,6 +68,7 @@ def test_a_missing_auc_prints_nan_and_the_reason():
 def test_a_collection_shows_first_stage_to_reranked_and_says_below():
     text = render(collection_result(), "text")
     assert "a collection" in text.splitlines()[0]
+    assert "randomisation test" in text and "Holm" not in text
     assert "0.5000 -> 0.3750" in text and "-0.1250" in text and "BELOW FIRST STAGE" in text
 
 

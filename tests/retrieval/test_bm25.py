@@ -60,6 +60,12 @@ def test_texts_without_ids_are_numbered():
     assert list(BM25(["cat", "dog"]).search({"q": "dog"}, k=5)["q"]) == ["1"]
 
 
+def test_common_english_words_of_a_query_count_only_when_there_is_nothing_else():
+    index = BM25({"a": "the cat of the house", "b": "is it", "c": "dog"})
+    assert list(index.search({"q": "is it the dog"}, k=5)["q"]) == ["c"]
+    assert list(index.search({"q": "it is"}, k=5)["q"]) == ["b"]
+
+
 def test_english_is_stemmed_unless_told_not_to():
     assert list(BM25({"a": "running dogs"}).search({"q": "dog runs"}, k=1)["q"]) == ["a"]
     assert BM25({"a": "running dogs"}, stem=False).search({"q": "dog runs"}, k=1)["q"] == {}

@@ -33,7 +33,7 @@ def _text(result: EvaluationResult) -> str:
         lines = [f"model: {model.name}"] if several or result.first_stage is not None else []
         lines += _pair_lines(model)
         blocks.append("\n".join([*lines, *_aligned(_header(model), _rows(result, model))]))
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *_how(result)])
 
 
 def _pair_lines(model: ModelResult) -> list[str]:
@@ -51,7 +51,15 @@ def _markdown(result: EvaluationResult) -> str:
             rows = [(name, _number(model.pairs[name]), "") for name in PAIR_LINES] + rows
         cells = [_header(model), ["---"] * len(_header(model)), *rows]
         blocks += [f"**{model.name}**", "\n".join("| " + " | ".join(row) + " |" for row in cells)]
-    return "\n\n".join(blocks)
+    return "\n\n".join([*blocks, *_how(result)])
+
+
+def _how(result: EvaluationResult) -> list[str]:
+    """One line on how p and the interval were made, where there are any."""
+    if result.first_stage is None:
+        return []
+    corrected = f", corrected by Holm for {len(result.models)} models" if len(result.models) > 1 else ""
+    return [f"p: two-sided paired randomisation test over queries{corrected}; interval: bootstrap over queries"]
 
 
 def _header(model: ModelResult) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """First-stage search by words: BM25 in Lucene's form (bm25s), the same answer on every machine.
 
-Words are lower-cased runs of letters and digits; English ones are stemmed (Snowball). Scripts written without
+Words are lower-cased runs of letters and digits; English ones are stemmed (Snowball), and a query's "the", "of" and
+their like are passed over unless it has nothing else. Scripts written without
 blanks (Chinese, Japanese, Thai, ...) and Korean are cut into overlapping pairs of characters, so that they match
 without a dictionary. Passages that share no word with the query are not returned.
 
@@ -61,7 +62,7 @@ class BM25:
         passages: {passage_id: text}, or texts, whose ids are then "0", "1", ...
         k1: how slowly repeated words stop counting.
         b: how much long passages are held back, 0 to 1.
-        stem: stem English words.
+        stem: stem English words and pass over the commonest in queries.
 
     Raises:
         UserError: there is no passage, or no word in any of them.
@@ -71,10 +72,12 @@ class BM25:
         self, passages: Mapping[str, str] | Sequence[str], *, k1: float = 0.9, b: float = 0.4, stem: bool = True
     ) -> None:
         import bm25s
+        from bm25s.stopwords import STOPWORDS_EN
 
         texts = passages if isinstance(passages, Mapping) else {str(i): text for i, text in enumerate(passages)}
         self._ids = sorted(texts)
         self._tokenize = Tokenizer(stem=stem)
+        self._passed_over = {term for word in STOPWORDS_EN for term in self._tokenize(word)} if stem else set()
         self._vocabulary: dict[str, int] = {}
         rows = [
             self._new_terms(texts[passage_id]) for passage_id in track(self._ids, desc="BM25 index", unit="passage")
@@ -98,7 +101,9 @@ class BM25:
         }
 
     def _best(self, query: str, k: int) -> dict[str, float]:
-        terms = [self._vocabulary[term] for term in self._tokenize(query) if term in self._vocabulary]
+        known = [term for term in self._tokenize(query) if term in self._vocabulary]
+        telling = [term for term in known if term not in self._passed_over]
+        terms = [self._vocabulary[term] for term in telling or known]
         if not terms:
             return {}
         scores = self._index.get_scores_from_ids(terms)
