@@ -16,7 +16,13 @@ from sharprank.errors import UserError
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.losses.catalog import LOSSES
-from sharprank.models.cross_encoder import check_max_length, load_config, load_cross_encoder, load_tokenizer
+from sharprank.models.cross_encoder import (
+    check_max_length,
+    load_config,
+    load_cross_encoder,
+    load_tokenizer,
+    quiet_transformers,
+)
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.minilm import resolve_model
 from sharprank.models.pair_text import PairTokenizer
@@ -93,8 +99,9 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     trainer = _trainer(model_options, data, args, rows, eval_rows, pair_tokenizer)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-    return _finish(trainer, settings, output_dir)
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
+        return _finish(trainer, settings, output_dir)
 
 
 def _loading(options: ModelOptions) -> dict[str, Any]:
@@ -224,7 +231,7 @@ def _trainer(
 def _finish(trainer: RerankTrainer, settings: dict[str, Any], output_dir: Path) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
-    measures = {name.removeprefix("eval_"): value for name, value in measures.items()}
+    measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
     trainer.save_model(str(output_dir))
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:

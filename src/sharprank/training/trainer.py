@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import PrinterCallback, ProgressCallback, Trainer
 
 from sharprank.losses.groups import RankingLoss
 from sharprank.models.batches import model_inputs
@@ -23,6 +23,7 @@ from sharprank.models.packing import uses_token_types
 from sharprank.training.collapse import CollapseWatch
 from sharprank.training.groups import GroupBatch, GroupDataset, GroupSampler, group_loader
 from sharprank.training.ranking import RankingEvaluation
+from sharprank.training.report import TrainingProgress
 
 COMPLETE_MARK = "complete.json"
 """Written into a checkpoint last; a checkpoint without it was cut short and is never resumed from."""
@@ -44,6 +45,9 @@ class RerankTrainer(Trainer):
         # Trainer insists on an evaluation dataset when it is to evaluate; ours is ranked in `evaluate`.
         placeholder: Any = [] if evaluation is not None else None
         super().__init__(eval_dataset=placeholder, **kwargs)
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(TrainingProgress())
         self.loss = loss
         self.micro_batch_tokens = micro_batch_tokens
         self.evaluation = evaluation
