@@ -146,7 +146,9 @@ def test_keys_of_other_names_are_read_and_written(mine):
 
 
 def test_scores_are_written_beside_each_negative_and_positive(mine, ladder):
-    mined = mine(row(neg=[ladder[20], "own"]), window="2-4", number=3, top_up="random", keep_existing=True, output_scores=True)
+    mined = mine(
+        row(neg=[ladder[20], "own"]), window="2-4", number=3, top_up="random", keep_existing=True, output_scores=True
+    )
     record = mined.record
     assert record["neg"][:4] == [ladder[20], "own", ladder[2], ladder[3]]
     assert record["neg_rank"] == [21, None, 3, 4, None]

@@ -13,9 +13,16 @@ from typing import Any, Literal
 from sharprank.errors import UserError
 from sharprank.mining.filters import NEAR_DUPLICATE
 
-_CHANGE_NO_BYTE = (
-    "overwrite", "batch_size", "search_batch_size", "use_gpu_for_searching", "device", "embedding_cache", "cache_dir",
-)  # fmt: skip
+_CHANGE_NO_BYTE = {
+    "output_file",
+    "overwrite",
+    "batch_size",
+    "search_batch_size",
+    "use_gpu_for_searching",
+    "device",
+    "embedding_cache",
+    "cache_dir",
+}
 
 
 def _flag(help_text: str, default: Any = None, *, aliases: list[str] | None = None) -> Any:
@@ -39,7 +46,7 @@ class MineConfig:
         "passages to mine from: {text}, {title, text}, {content} or plain lines; by default all pos and neg of the rows"
     )
     range_for_sampling: str = _flag(
-        "ranks to sample from, a half-open slice counted from 0: 2-200 leaves out the first 2 and ends before the 201st",
+        "ranks to sample from, a half-open slice counted from 0: 2-200 leaves out the first 2 and ends with the 200th",
         "10-210",
     )
     negative_number: int = _flag("negatives to mine for each row", 15)
@@ -48,7 +55,7 @@ class MineConfig:
     )
     keep_existing: bool = _flag("keep the rows' own negatives, before the mined ones and beside their number", False)
     near_duplicate: float = _flag(
-        "overlap (Jaccard, 3-token shingles) from which a passage counts as a duplicate of a positive; 2 switches it off",
+        "overlap (Jaccard, 3-token shingles) from which a passage is a near-duplicate of a positive; 2 switches it off",
         NEAR_DUPLICATE,
     )
     output_scores: bool = _flag("also write neg_similarity, neg_rank (counted from 1) and pos_similarity", False)
@@ -62,9 +69,7 @@ class MineConfig:
     pooling_method: str | None = _flag("cls, mean or last_token; by default the model's own")
     embedder_query_max_length: int | None = _flag("tokens of a query at most; by default the model's own, up to 512")
     embedder_passage_max_length: int | None = _flag("tokens of a passage at most; likewise")
-    dtype: str | None = _flag(
-        "float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere"
-    )
+    dtype: str | None = _flag("float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere")
     device: str | None = _flag("cpu, cuda, cuda:N or mps; by default the best there is")
     trust_remote_code: bool = _flag("run code that comes with the model", False)
     cache_dir: str | None = _flag("where models from the hub are kept")
@@ -82,7 +87,9 @@ class MineConfig:
     positive_key: str = _flag("name of the positives", "pos")
     negative_key: str = _flag("name of the negatives, read and written", "neg")
     pos_scores_key: str = _flag("name of the positives' teacher scores", "pos_scores")
-    neg_scores_key: str = _flag("name of the negatives' teacher scores; those of replaced negatives are dropped", "neg_scores")
+    neg_scores_key: str = _flag(
+        "name of the negatives' teacher scores; those of replaced negatives are dropped", "neg_scores"
+    )
 
     @property
     def window(self) -> tuple[int, int]:
@@ -95,7 +102,7 @@ class MineConfig:
         if match is None or int(match[1]) >= int(match[2]):
             raise UserError(
                 f"--range_for_sampling {self.range_for_sampling!r} is not a range of ranks",
-                fix="write two whole numbers, the smaller first: 2-200 leaves out the first 2 and ends before the 201st",
+                fix="write two whole numbers, the smaller first: 2-200 leaves out the first 2 and ends with the 200th",
             )
         return int(match[1]), int(match[2])
 
@@ -108,7 +115,7 @@ class MineConfig:
         for name in ("negative_number", "batch_size", "search_batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} {getattr(self, name)} is less than 1", fix=f"use --{name} 1 or more")
-        if not 0 < self.near_duplicate:
+        if not self.near_duplicate > 0:
             raise UserError(
                 f"--near_duplicate {self.near_duplicate} would refuse every passage",
                 fix="use a value above 0: 0.8 is the default, 1 asks for the same shingles, 2 switches it off",
@@ -144,7 +151,8 @@ def check_window(window: tuple[int, int], number: int, *, top_up: bool, pool_siz
         return
     if pool_size is not None and held < high - low:
         raise UserError(
-            f"ranks {low + 1}-{high} of a pool of {pool_size} passages hold {held} candidates, but negative_number is {number}",
+            f"ranks {low + 1}-{high} of a pool of {pool_size} passages hold {held} candidates, "
+            f"but negative_number is {number}",
             fix=f"use --negative_number {held}, or a larger --candidate_pool",
         )
     raise UserError(

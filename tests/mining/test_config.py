@@ -1,0 +1,81 @@
+"""What `sharprank mine` refuses before anything is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sharprank.errors import UserError
+from sharprank.mining.config import MineConfig, check_window
+
+
+def config(**flags) -> MineConfig:
+    return MineConfig(**({"input_file": "in.jsonl", "output_file": "out.jsonl"} | flags))
+
+
+def test_the_defaults_are_those_of_the_reference():
+    defaults = config()
+    defaults.check()
+    assert defaults.window == (10, 210)
+    assert defaults.negative_number == 15
+    assert not defaults.use_gpu_for_searching
+    assert defaults.candidate_pool is None
+
+
+@pytest.mark.parametrize("written", ["2-200", " 2 - 200 "])
+def test_a_range_is_two_numbers(written):
+    assert config(range_for_sampling=written).window == (2, 200)
+
+
+@pytest.mark.parametrize("written", ["200-2", "5-5", "2", "2:200", "-2-5", "a-b", "", "2-200-300", "1.5-3"])
+def test_what_is_not_a_range_of_ranks_is_refused(written):
+    with pytest.raises(UserError, match="--range_for_sampling"):
+        config(range_for_sampling=written).check()
+
+
+def test_a_range_that_cannot_hold_the_negatives_is_refused_with_the_way_out():
+    with pytest.raises(UserError, match="ranks 3-10 hold 8 candidates, but negative_number is 15") as caught:
+        config(range_for_sampling="2-10").check()
+    assert "2-17" in caught.value.fix
+    assert "--negative_number 8" in caught.value.fix
+    config(range_for_sampling="2-10", negative_number=8).check()
+    config(range_for_sampling="2-10", top_up="random").check()
+
+
+def test_a_pool_that_ends_before_the_range_begins_is_refused():
+    with pytest.raises(UserError, match="pool holds 80 passages"):
+        check_window((100, 200), 15, top_up=False, pool_size=80)
+    with pytest.raises(UserError, match="pool holds 80 passages"):
+        check_window((80, 200), 15, top_up=True, pool_size=80)
+
+
+def test_a_pool_too_small_for_the_negatives_is_refused():
+    with pytest.raises(UserError, match="ranks 3-200 of a pool of 10 passages hold 8 candidates") as caught:
+        check_window((2, 200), 15, top_up=False, pool_size=10)
+    assert "--negative_number 8" in caught.value.fix
+    check_window((2, 200), 8, top_up=False, pool_size=10)
+    check_window((2, 200), 15, top_up=True, pool_size=10)
+
+
+@pytest.mark.parametrize("flag", ["negative_number", "batch_size", "search_batch_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_below_one_are_refused(flag, value):
+    with pytest.raises(UserError, match=f"--{flag} {value}"):
+        config(**{flag: value}).check()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_an_overlap_that_refuses_everything_is_refused(value):
+    with pytest.raises(UserError, match="--near_duplicate"):
+        config(near_duplicate=value).check()
+
+
+@pytest.mark.parametrize("flag", ["input_file", "candidate_pool"])
+def test_the_output_may_not_be_an_input(flag):
+    with pytest.raises(UserError, match=f"is also --{flag}"):
+        config(**{flag: "same.jsonl", "output_file": "./same.jsonl"}).check()
+
+
+def test_settings_leave_out_what_changes_no_byte():
+    one = config(batch_size=1, search_batch_size=1, overwrite=True, device="cpu", embedding_cache="x", output_file="y")
+    assert one.settings() == config().settings()
+    assert config(seed=1).settings() != config().settings()

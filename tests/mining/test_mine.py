@@ -1,0 +1,300 @@
+"""Mining from file to file."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from sharprank.errors import UserError
+from sharprank.mining.config import MineConfig
+from sharprank.mining.mine import mine
+
+ADJECTIVES = "green red blue fast slow".split()
+NOUNS = "apple banana cat dog fish tree river house".split()
+VERBS = "find read write sort search map".split()
+
+
+def write_rows(path: Path, rows) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read_rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture
+def rows() -> list[dict]:
+    """Thirty rows with ids, in words the tiny models know."""
+    draw = random.Random(3)
+
+    def sentence(words: int) -> str:
+        return " ".join(draw.choice(draw.choice([ADJECTIVES, NOUNS, VERBS])) for _ in range(words))
+
+    return [
+        {"id": i, "query": sentence(4), "pos": [sentence(9)], "neg": [sentence(draw.randint(1, 30))], "type": "t"}
+        for i in range(30)
+    ]
+
+
+@pytest.fixture
+def paths(tmp_path, rows) -> dict[str, str]:
+    write_rows(tmp_path / "in.jsonl", rows)
+    return {"input_file": str(tmp_path / "in.jsonl"), "output_file": str(tmp_path / "out.jsonl")}
+
+
+@pytest.fixture
+def flags(paths, tiny_encoder) -> dict:
+    return {
+        **paths,
+        "model_name_or_path": str(tiny_encoder),
+        "range_for_sampling": "2-30",
+        "negative_number": 5,
+        "device": "cpu",
+    }
+
+
+def with_numbers(paths, encoder, **more):
+    """Mine with the encoder of readable similarities."""
+    config = MineConfig(**({**paths, "range_for_sampling": "0-20", "negative_number": 5} | more))
+    return mine(config, load_encoder=lambda config: encoder)
+
+
+# --- the same bytes ---------------------------------------------------------------------------------------------
+
+
+def test_rows_come_out_in_their_order_with_their_keys_and_mined_negatives(flags, rows):
+    result = mine(MineConfig(**flags))
+    mined = read_rows(result.output_path)
+    assert [list(row) for row in mined] == [list(row) for row in rows]
+    assert [(r["id"], r["query"], r["pos"], r["type"]) for r in mined] == [
+        (r["id"], r["query"], r["pos"], r["type"]) for r in rows
+    ]
+    pool = {text for row in rows for text in (*row["pos"], *row["neg"])}
+    for row in mined:
+        assert len(set(row["neg"])) == 5
+        assert set(row["neg"]) <= pool - set(row["pos"])
+
+
+@pytest.mark.parametrize("batches", [(1, 1), (7, 3), (1000, 5000)])
+def test_batch_sizes_change_no_byte(flags, tmp_path, batches):
+    first = mine(MineConfig(**flags, output_scores=True)).output_path.read_bytes()
+    again = flags | {"output_file": str(tmp_path / "again.jsonl")}
+    result = mine(MineConfig(**again, output_scores=True, batch_size=batches[0], search_batch_size=batches[1]))
+    assert result.output_path.read_bytes() == first
+
+
+def test_another_seed_gives_other_negatives(flags, tmp_path):
+    first = read_rows(mine(MineConfig(**flags)).output_path)
+    other = read_rows(mine(MineConfig(**flags | {"output_file": str(tmp_path / "o.jsonl")}, seed=7)).output_path)
+    assert sum(a["neg"] != b["neg"] for a, b in zip(first, other, strict=True)) > 20
+
+
+@pytest.mark.parametrize("top_up", ["none", "random"])
+def test_the_order_of_the_rows_decides_nothing(flags, rows, tmp_path, top_up):
+    flags |= {"top_up": top_up, "range_for_sampling": "2-9", "output_scores": True}
+    first = {row["id"]: row for row in read_rows(mine(MineConfig(**flags)).output_path)}
+    shuffled = random.Random(5).sample(rows, len(rows))
+    flags |= {
+        "input_file": str(write_rows(tmp_path / "shuffled.jsonl", shuffled)),
+        "output_file": str(tmp_path / "again.jsonl"),
+    }
+    assert {row["id"]: row for row in read_rows(mine(MineConfig(**flags)).output_path)} == first
+
+
+def test_minilm_mines_the_same_bytes_whatever_the_batch(paths, tmp_path, minilm):
+    flags = paths | {"model_name_or_path": "minilm", "range_for_sampling": "0-20", "negative_number": 5}
+    outputs = []
+    for batch in (3, 2048):
+        flags["output_file"] = str(tmp_path / f"{batch}.jsonl")
+        config = MineConfig(**flags, output_scores=True, device="cpu", batch_size=batch, search_batch_size=batch)
+        outputs.append(mine(config).output_path.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_a_run_with_an_embedding_cache_gives_the_same_bytes_twice(flags, tmp_path):
+    plain = mine(MineConfig(**flags)).output_path.read_bytes()
+    for name in ("one", "two"):
+        cached = flags | {"output_file": str(tmp_path / name), "embedding_cache": str(tmp_path / "cache")}
+        assert mine(MineConfig(**cached)).output_path.read_bytes() == plain
+
+
+# --- the pool ---------------------------------------------------------------------------------------------------
+
+
+def test_negatives_come_from_the_candidate_pool_when_there_is_one(paths, encoder, ladder, tmp_path):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": text} for text in [*ladder, *ladder]])
+    result = with_numbers(paths, encoder, candidate_pool=str(pool), range_for_sampling="2-7")
+    assert all(row["neg"] == ladder[2:7] for row in read_rows(result.output_path))
+    assert result.stats["pool"] == {"passages": 40, "duplicates": 40}
+
+
+def test_titles_stand_before_texts_in_the_pool(paths, encoder, tmp_path):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"_id": str(i), "title": "T", "text": f"0.{i}"} for i in range(10, 20)])
+    result = with_numbers(paths, encoder, candidate_pool=str(pool), range_for_sampling="0-5")
+    assert read_rows(result.output_path)[0]["neg"] == [f"T 0.{i}" for i in range(19, 14, -1)]
+
+
+def test_one_query_with_many_positives_asks_no_more_candidates_for_all(paths, encoder, rows, tmp_path):
+    rows[0]["pos"] = [f"positive {i} 0.5" for i in range(50)]
+    write_rows(Path(paths["input_file"]), rows)
+    result = with_numbers(paths, encoder, range_for_sampling="0-9", top_up="random")
+    assert result.stats["negatives"]["missing"] == 0
+    assert result.stats["ranks"] == "1-9"
+    lonely = next(row for row in read_rows(result.output_path) if row["id"] == 0)
+    assert not any(text.startswith("positive") for text in lonely["neg"])
+
+
+def test_the_pool_is_checked_before_a_model_loads(paths, tmp_path):
+    def never(config):
+        raise AssertionError("a model was loaded")
+
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"text {i}"} for i in range(80)])
+    with pytest.raises(UserError, match="pool holds 80 passages"):
+        mine(MineConfig(**paths, candidate_pool=str(pool), range_for_sampling="100-200"), load_encoder=never)
+    with pytest.raises(UserError, match="hold 70 candidates"):
+        mine(MineConfig(**paths, candidate_pool=str(pool), negative_number=100), load_encoder=never)
+
+
+def test_a_range_longer_than_the_pool_is_cut_and_said(paths, encoder, capsys):
+    result = with_numbers(paths, encoder, range_for_sampling="2-500")
+    assert result.stats["ranks"] == "3-60"
+    assert "the pool holds 60 passages" in capsys.readouterr().err
+
+
+# --- statistics -------------------------------------------------------------------------------------------------
+
+
+def test_statistics_stand_beside_the_output(paths, encoder, rows):
+    rows[0]["query"] = rows[1]["query"].upper()
+    rows[2]["neg_scores"] = [0.5]
+    write_rows(Path(paths["input_file"]), rows)
+    result = with_numbers(paths, encoder, range_for_sampling="0-60", negative_number=60)
+    stats = json.loads(result.stats_path.read_text(encoding="utf-8"))
+    assert stats == result.stats
+    assert result.stats_path.name == "out.jsonl.stats.json"
+    assert stats["rows"]["written"] == stats["rows"]["with_too_few_negatives"] == 30
+    assert stats["rows"]["with_stale_neg_scores_removed"] == 1
+    assert stats["refused_candidates"] == {"positive": 30, "positive of another row with the same query": 2}
+    assert stats["negatives"]["mined_from_the_window"] == 30 * 59 - 2
+    assert stats["negatives"]["missing"] == 32
+    assert stats["seed"] == 42
+    assert stats["settings"]["range_for_sampling"] == "0-60"
+    assert len(stats["settings"]["input_file_sha256"]) == 64
+    assert stats["encoder"]["weights_sha256"] == "numbers"
+    assert {"python", "torch", "numpy"} <= set(stats["versions"])
+    assert stats["negative_rank"]["max"] == 60
+
+
+def test_too_few_negatives_are_said_with_the_way_out(paths, encoder, capsys):
+    with_numbers(paths, encoder, range_for_sampling="0-60", negative_number=60)
+    message = capsys.readouterr().err
+    assert "30 of 30 rows got fewer than 60 negatives" in message
+    assert "--top_up random" in message
+
+
+def test_skipped_rows_are_counted(paths, encoder, rows):
+    rows[3]["pos"] = []
+    rows[4]["query"] = " "
+    write_rows(Path(paths["input_file"]), rows)
+    with pytest.raises(UserError, match=r"in\.jsonl:4: 'pos' is empty"):
+        with_numbers(paths, encoder)
+    result = with_numbers(paths, encoder, on_bad_row="skip")
+    assert result.stats["rows"]["written"] == 28
+    assert sum(result.stats["rows"]["skipped"].values()) == 2
+
+
+def test_keys_of_other_names_are_understood(tmp_path, encoder, rows):
+    renamed = [{"q": r["query"], "good": r["pos"][0], "bad": r["neg"]} for r in rows]
+    files = {"input_file": str(write_rows(tmp_path / "r.jsonl", renamed)), "output_file": str(tmp_path / "o.jsonl")}
+    mined = read_rows(with_numbers(files, encoder, query_key="q", positive_key="good", negative_key="bad").output_path)
+    assert list(mined[0]) == ["q", "good", "bad"]
+    assert mined[0]["good"] == [renamed[0]["good"]]
+    assert len(mined[0]["bad"]) == 5
+
+
+# --- outputs that exist, and outputs that must not ------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_done_again(paths, encoder):
+    first = with_numbers(paths, encoder)
+    encoder.asked.clear()
+    again = with_numbers(paths, encoder, batch_size=3)
+    assert again.was_done
+    assert encoder.asked == []
+    assert again.stats == first.stats
+
+
+def test_an_output_of_other_settings_is_refused_unless_overwritten(paths, encoder, rows):
+    with_numbers(paths, encoder)
+    with pytest.raises(UserError, match="seed"):
+        with_numbers(paths, encoder, seed=1)
+    write_rows(Path(paths["input_file"]), rows[:20])
+    with pytest.raises(UserError, match="input_file_sha256"):
+        with_numbers(paths, encoder)
+    assert with_numbers(paths, encoder, overwrite=True).stats["rows"]["written"] == 20
+
+
+def test_the_same_input_under_another_name_is_the_same_input(paths, encoder, tmp_path):
+    with_numbers(paths, encoder)
+    moved = Path(paths["input_file"]).rename(tmp_path / "moved.jsonl")
+    assert with_numbers(paths | {"input_file": str(moved)}, encoder).was_done
+
+
+def test_a_run_that_fails_leaves_nothing_behind(paths, encoder, tmp_path):
+    encoder.settings = lambda: {"model": float("nan")}  # cannot be written as JSON: fails at the very end
+    before = set(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="JSON"):
+        with_numbers(paths, encoder)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_run_that_fails_leaves_the_old_output_alone(paths, encoder):
+    old = with_numbers(paths, encoder).output_path.read_bytes()
+    encoder.settings = lambda: {"model": float("nan")}
+    with pytest.raises(ValueError, match="JSON"):
+        with_numbers(paths, encoder, seed=1, overwrite=True)
+    encoder.settings = lambda: {"model": "numbers"}
+    assert with_numbers(paths, encoder).was_done
+    assert Path(paths["output_file"]).read_bytes() == old
+
+
+def test_an_unwritable_output_is_refused_before_a_model_loads(paths, encoder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="output_file"):
+        with_numbers(paths | {"output_file": str(tmp_path / "file" / "out.jsonl")}, encoder)
+    with pytest.raises(UserError, match="is a folder"):
+        with_numbers(paths | {"output_file": str(tmp_path)}, encoder)
+    assert encoder.asked == []
+
+
+def test_gpu_search_without_a_gpu_is_refused_before_anything_is_encoded(paths, encoder):
+    faiss = pytest.importorskip("faiss")
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
+        pytest.skip("this faiss has a GPU")
+    with pytest.raises(UserError, match="use_gpu_for_searching"):
+        with_numbers(paths, encoder, use_gpu_for_searching=True)
+    assert encoder.asked == []
+
+
+def test_a_missing_model_is_refused_before_the_rows_are_read(paths, tmp_path):
+    flags = paths | {"model_name_or_path": str(tmp_path / "no-model"), "input_file": str(tmp_path / "no-rows.jsonl")}
+    with pytest.raises(UserError, match="no-model"):
+        mine(MineConfig(**flags))
+
+
+def test_compressed_output_is_written_for_gz_names(paths, encoder, tmp_path):
+    import gzip
+
+    result = with_numbers(paths | {"output_file": str(tmp_path / "out.jsonl.gz")}, encoder)
+    with gzip.open(result.output_path, "rt", encoding="utf-8") as file:
+        assert len(file.readlines()) == 30
+
+
+def test_text_is_written_as_it_is_not_escaped(paths, encoder, rows):
+    rows[0]["query"] = "搜索 é"
+    write_rows(Path(paths["input_file"]), rows)
+    assert "搜索 é" in with_numbers(paths, encoder).output_path.read_text(encoding="utf-8")
