@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sharprank.mining import filters
 from sharprank.mining.candidates import find_candidates
 from sharprank.mining.config import MineConfig
+from sharprank.mining.filters import fold, plain
 from sharprank.mining.negatives import MinedRow, RowMiner
 from sharprank.mining.pool import Pool
 from sharprank.records import TrainRow
@@ -159,3 +162,20 @@ def test_scores_are_written_beside_each_negative_and_positive(mine, ladder):
 
 def test_without_asking_no_scores_are_written(mine):
     assert list(mine(row()).record) == ["query", "pos", "neg"]
+
+
+TEXTS = st.text(alphabet="aAb .,!中", min_size=1, max_size=4).filter(str.strip)
+ROWS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=3)), min_size=1)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(ROWS, st.lists(TEXTS, max_size=8), st.booleans(), st.sampled_from(["none", "random"]))
+def test_whatever_comes_in_no_negative_is_a_positive_the_query_or_there_twice(mine, rows, extra, keep, top_up):
+    rows = [row(query, pos, neg) for query, pos, neg in rows]
+    texts = [text for r in rows for text in (*r.positives, *r.negatives)]
+    mined = mine(*rows, extra=[*texts, *extra], number=8, keep_existing=keep, top_up=top_up)
+    negatives = [plain(text) for text in mined.record["neg"]]
+    positives = {plain(text) for r in rows if fold(r.query) == fold(rows[0].query) for text in r.positives}
+    assert len(negatives) == len(set(negatives))
+    assert not set(negatives) & (positives | {plain(rows[0].query)})
+    assert len(mined.selection.ids) <= 8

@@ -72,28 +72,44 @@ class Tally:
 def summary(stats: Mapping[str, Any]) -> str:
     """The statistics as a few lines for a terminal."""
     rows, negatives, pool = stats["rows"], stats["negatives"], stats["pool"]
+    skipped = sum(rows["skipped"].values())
     lines = [
-        ("rows", f"{rows['written']:,}" + _also(rows.get("skipped"), "skipped")),
-        ("pool", f"{pool['passages']:,} passages" + _also(pool["duplicates"], "duplicates dropped")),
+        ("rows", f"{rows['written']:,}" + _if(skipped, f", {skipped:,} bad ones skipped")),
+        (
+            "pool",
+            f"{pool['passages']:,} passages" + _if(pool["duplicates"], f", {pool['duplicates']:,} duplicates dropped"),
+        ),
         ("negatives", f"{negatives['mined_from_the_window']:,} mined from ranks {stats['ranks']}"),
-        ("", _also(negatives["random_from_the_pool"], "random ones of the pool", lead="")),
-        ("", _also(negatives["existing_kept"], "of the rows' own kept", lead="")),
-        *(("refused", f"{count:,} x {reason}") for reason, count in stats["refused_candidates"].items()),
+        (
+            "",
+            _if(
+                negatives["random_from_the_pool"],
+                f"{negatives['random_from_the_pool']:,} drawn at random from the pool",
+            ),
+        ),
+        ("", _if(negatives["existing_kept"], f"{negatives['existing_kept']:,} of the rows' own kept")),
+        *(("refused", f"{count:,} candidates: {reason}") for reason, count in stats["refused_candidates"].items()),
         *(("dropped", f"{count:,} own negatives: {reason}") for reason, count in stats["existing_dropped"].items()),
-        ("too few", _also(rows["with_too_few_negatives"], "rows", lead="")),
+        ("too few", _if(rows["with_too_few_negatives"], _too_few(rows))),
         ("similarity", _medians(stats)),
     ]
     return "\n".join(f"{name:<11}{text}" for name, text in lines if text)
+
+
+def _if(count: int, text: str) -> str:
+    return text if count else ""
+
+
+def _too_few(rows: Mapping[str, Any]) -> str:
+    none = rows["without_any_negative"]
+    return f"{rows['with_too_few_negatives']:,} rows" + _if(none, f", {none:,} of them with none")
 
 
 def _by_size(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _also(count: int | None, what: str, *, lead: str = ", ") -> str:
-    return f"{lead}{count:,} {what}" if count else ""
-
-
 def _medians(stats: Mapping[str, Any]) -> str:
     found = {name: stats[f"{name}_similarity"].get("median") for name in ("positive", "negative")}
-    return ", ".join(f"{name} {value:.2f}" for name, value in found.items() if value is not None) + " (medians)"
+    known = ", ".join(f"{name} {value:.2f}" for name, value in found.items() if value is not None)
+    return known and f"{known} (medians)"

@@ -21,8 +21,8 @@ import numpy as np
 
 from sharprank.errors import UserError
 
-SHARD_TEXTS = 16_384
-"""Texts of a shard: part of what decides which texts share a forward pass, so it is no setting."""
+SHARD_TEXTS = 4096
+"""Texts of a shard: what a crash can cost, and part of what decides which texts share a forward pass (so no flag)."""
 
 Encode = Callable[[Sequence[str], str], np.ndarray]
 """(texts, words for the progress bar) -> float32 [len(texts), D]."""

@@ -216,10 +216,11 @@ def _gpu_finder(shards: Sequence[np.ndarray]) -> _Finder:
     """A flat index in float32, its rows spread over all GPUs."""
     import faiss
 
+    index = faiss.IndexFlatIP(shards[0].shape[1])
+    for shard in shards:  # all of them before the move: an index spread over GPUs takes its rows only once
+        index.add(np.ascontiguousarray(shard))
     options = faiss.GpuMultipleClonerOptions()
     options.shard = True
     options.useFloat16 = False
-    index = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(shards[0].shape[1]), co=options)
-    for shard in shards:
-        index.add(np.ascontiguousarray(shard))
+    index = faiss.index_cpu_to_all_gpus(index, co=options)
     return lambda block_QD, k: index.search(block_QD, k)[1]
