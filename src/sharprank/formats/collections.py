@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.pool import passage_id, read_passages
-from sharprank.formats.readers import READERS
+from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.pool import find_table, passage_id, passage_text
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels
+from sharprank.progress import say
 from sharprank.records import Collection, Passage
+
+_QRELS_NAME = re.compile(r"[^.].*\.(tsv|txt|qrels|trec)(\.gz)?", re.IGNORECASE)
 
 
 def is_collection(path: str | Path) -> bool:
@@ -18,23 +22,19 @@ def is_collection(path: str | Path) -> bool:
     folder = Path(path)
     if not folder.is_dir():
         return False
-    return _table(folder, "corpus") is not None and _table(folder, "queries") is not None and bool(_qrels_files(folder))
-
-
-def _table(folder: Path, stem: str) -> Path | None:
-    names = [f"{stem}{suffix}{packed}" for suffix in READERS for packed in ("", ".gz")]
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    tables = [find_table(folder, stem) for stem in ("corpus", "queries")]
+    return None not in tables and bool(_qrels_files(folder))
 
 
 def _qrels_files(folder: Path) -> dict[str, Path]:
     """Judgement files by split; a lone `qrels.tsv` belongs to no split."""
     files = {
-        path.name.split(".", 1)[0] if path.suffix in (".gz",) else path.stem: path
+        Path(path.name.removesuffix(".gz")).stem: path
         for path in sorted((folder / "qrels").glob("*"))
-        if path.is_file() and path.name.removesuffix(".gz").endswith((".tsv", ".txt", ".qrels", ".trec"))
+        if path.is_file() and _QRELS_NAME.fullmatch(path.name)
     }
-    lone = next((folder / name for name in ("qrels.tsv", "qrels.txt") if (folder / name).is_file()), None)
-    return files or ({"": lone} if lone else {})
+    lone = [path for path in sorted(folder.glob("qrels.*")) if path.is_file() and _QRELS_NAME.fullmatch(path.name)]
+    return files or dict(zip([""], lone, strict=False))
 
 
 def read_collection(path: str | Path, *, split: str | None = None) -> Collection:
@@ -46,7 +46,7 @@ def read_collection(path: str | Path, *, split: str | None = None) -> Collection
     Raises:
         UserError: an unknown split, an id twice, a query or passage without id, a judged query without text.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     qrels_path, name = _qrels_of(folder, split)
     qrels = read_qrels(qrels_path)
     passages = {passage.passage_id or "": passage.text for passage in iter_corpus(folder)}
@@ -75,32 +75,41 @@ def _qrels_of(folder: Path, split: str | None) -> tuple[Path, str]:
 def iter_corpus(path: str | Path) -> Iterator[Passage]:
     """The passages of a collection, each with its id; texts are title and text joined by a space.
 
+    A passage without any text stays, as its judgements do: it can be ranked, if badly.
+
     Raises:
-        UserError: a passage without id, or an id twice.
+        UserError: a passage without id or without a text field, an id twice, no passage at all.
     """
-    table = _table(Path(path), "corpus")
+    table = find_table(Path(path).expanduser(), "corpus")
     if table is None:
         raise UserError(f"{path} holds no corpus", fix="add corpus.jsonl with _id, title and text")
     seen: set[str] = set()
-    for passage in read_passages(Source(str(table))):
-        if passage.passage_id is None:
-            raise UserError(f"{passage.place}: no id", fix="give every passage an '_id'")
-        if passage.passage_id in seen:
-            raise UserError(f"{passage.place}: id {passage.passage_id} a second time", fix="keep one of them")
-        seen.add(passage.passage_id)
-        yield passage
+    num_empty = 0
+    for record in iter_records(Source(str(table)), bad_rows=BadRows(skip_hint=None)):
+        found, text = passage_id(record.fields), passage_text(record.fields)
+        if found is None or text is None:
+            missing = "_id" if found is None else "text"
+            raise UserError(f"{record.place}: no {missing!r}", fix=f"give every passage its {missing!r}")
+        if found in seen:
+            raise UserError(f"{record.place}: id {found} a second time", fix="keep one of them")
+        seen.add(found)
+        num_empty += not text
+        yield Passage(text, found, record.place)
+    if num_empty:
+        say(f"note: {table}: {num_empty:,} of {len(seen):,} passages are empty")
 
 
 def _queries(folder: Path) -> dict[str, str]:
-    table = _table(folder, "queries")
+    table = find_table(folder, "queries")
     if table is None:
         raise UserError(f"{folder} holds no queries", fix="add queries.jsonl with _id and text")
     queries: dict[str, str] = {}
-    for record in iter_records(Source(str(table))):
+    for record in iter_records(Source(str(table)), bad_rows=BadRows(skip_hint=None)):
         query_id = passage_id(record.fields)
         text = record.fields.get("text", record.fields.get("query"))
         if query_id is None or not isinstance(text, str) or not text.strip():
-            raise UserError(f"{record.place}: a query without id or text", fix="give it '_id' and 'text'")
+            missing = "_id" if query_id is None else "text"
+            raise UserError(f"{record.place}: a query without {missing!r}", fix=f"give every query its {missing!r}")
         if query_id in queries:
             raise UserError(f"{record.place}: id {query_id} a second time", fix="keep one of them")
         queries[query_id] = text

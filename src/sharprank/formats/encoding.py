@@ -1,6 +1,7 @@
-"""Opening text files whatever their encoding: UTF-8 first, then byte-order marks, then chardet's best guess.
+"""Opening text files whatever their encoding: byte-order marks, then UTF-8, then chardet's best guess.
 
-The whole file is checked to be UTF-8 in one streaming pass; only a bounded sample is ever shown to chardet.
+The guess is made from the first stretch of the file that is not plain ASCII, never from the whole of it. Knows nothing
+of rows; bytes that do not fit the encoding come out as lone surrogates, which `is_broken` finds and readers refuse.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import codecs
 import contextlib
 import gzip
 import io
+import re
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +20,9 @@ from typing import IO, BinaryIO, TextIO, cast
 from sharprank.errors import UserError
 from sharprank.progress import say
 
-SAMPLE_BYTES = 1 << 18
-_BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 16
+SURE = 0.2
+"""chardet's confidence from which its guess is taken as it is; below, a few characters are all it had to go by."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -26,16 +30,20 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_COMMON_CHINESE = re.compile(rb"(?:[\xa1-\xa3\xb0-\xd7][\xa1-\xfe])+")
 
 
 def open_bytes(path: Path) -> BinaryIO:
     """The file's bytes, decompressed for names ending in .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb"))
+    return cast(BinaryIO, gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb"))
 
 
 @contextlib.contextmanager
 def open_text(path: str | Path) -> Iterator[TextIO]:
     """The file as text, whatever its encoding; an encoding other than UTF-8 is said once.
+
+    Only `\\n`, `\\r` and `\\r\\n` end a line, and they are left as they are; U+2028 and its like do not.
 
     Raises:
         UserError: the file does not exist, cannot be read, or is not text.
@@ -45,7 +53,18 @@ def open_text(path: str | Path) -> Iterator[TextIO]:
         status = file_path.stat()
         encoding = detect_encoding(file_path, status.st_size, status.st_mtime_ns)
         with open_bytes(file_path) as binary:
-            yield io.TextIOWrapper(cast("IO[bytes]", binary), encoding=encoding, newline="")
+            yield io.TextIOWrapper(cast("IO[bytes]", binary), encoding=encoding, errors="surrogateescape", newline="")
+
+
+def is_broken(text: str) -> bool:
+    """Whether a text holds lone surrogates: bytes of another encoding, or half of a `\\ud83d\\ude00` pair in JSON."""
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -55,75 +74,89 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist", fix="check the path") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a complete gzip file: {error}", fix="make or fetch it again") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not text in {error.encoding}: {error.reason}", fix="save it as UTF-8") from error
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read: {error.strerror or error}", fix="check the file's permissions"
+            f"{path} cannot be read: {error.strerror or error}", fix="name a file that you may read"
         ) from error
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def detect_encoding(path: Path, size: int, mtime_ns: int) -> str:
-    """The encoding of a file (keyed by size and time so that a changed file is looked at again)."""
+    """The encoding of a file (size and time are asked for so that a changed file is looked at again)."""
     with open_bytes(path) as file:
-        sample = file.read(SAMPLE_BYTES)
-    for mark, encoding in _MARKS:
-        if sample.startswith(mark):
-            if encoding != "utf-8-sig":
-                say(f"note: {path} is read as {encoding} (byte-order mark)")
-            return encoding
-    if b"\0" not in sample and _is_utf8(path):
+        sample = file.read(BLOCK_BYTES)
+        for mark, encoding in _MARKS:
+            if sample.startswith(mark):
+                if encoding != "utf-8-sig":
+                    say(f"note: {path} is read as {encoding} (byte-order mark)")
+                return encoding
+        while sample and sample.isascii() and b"\0" not in sample:
+            sample = file.read(BLOCK_BYTES)
+        sample += file.read(BLOCK_BYTES)
+    if b"\0" not in sample and _is_mostly_utf8(sample):
         return "utf-8"
-    return _guess(path, sample)
-
-
-def _is_utf8(path: Path) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_bytes(path) as file:
-        try:
-            while block := file.read(_BLOCK):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
-    return True
-
-
-def _guess(path: Path, sample: bytes) -> str:
-    encoding = _utf16_without_mark(sample) or _chardet(sample)
+    encoding = _utf16_without_mark(sample) if b"\0" in sample else _guess(_whole_lines(sample))
     if encoding is None:
         raise UserError(f"{path} is not text in any encoding known", fix="save it as UTF-8")
     say(f"note: {path} is not UTF-8; it is read as {encoding}")
     return encoding
 
 
+def _is_mostly_utf8(sample: bytes) -> bool:
+    """UTF-8, or UTF-8 with a few damaged bytes: those are to be shown as damage, not explained by another encoding."""
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)  # a character cut by the end is no damage
+    damaged = text.count("\ufffd")
+    intact = sum(not char.isascii() for char in text) - damaged if damaged else 0
+    return damaged == 0 or intact > 10 * damaged
+
+
 def _utf16_without_mark(sample: bytes) -> str | None:
-    """UTF-16 text of any western language has a zero in every other byte."""
+    """In UTF-16 the zero bytes of line breaks, quotes and latin letters all fall on the same side."""
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    half = max(1, len(sample) // 2)
-    if odd > 0.3 * half and even < 0.05 * half:
-        return "utf-16-le"
-    if even > 0.3 * half and odd < 0.05 * half:
-        return "utf-16-be"
-    return None
+    if min(even, odd) > 0.05 * max(even, odd):
+        return None
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    return encoding if _decodes(sample[: len(sample) // 2 * 2 - 2], encoding) else None
 
 
-def _chardet(sample: bytes) -> str | None:
+def _guess(sample: bytes) -> str | None:
+    """chardet's answer where it is sure; for texts of a few characters, what their bytes look like."""
     import chardet
 
-    if b"\0" in sample:
-        return None
-    encoding = chardet.detect(_whole_lines(sample))["encoding"]
-    if encoding is None:
-        return None
-    if encoding.lower().replace("-", "") in ("gb2312", "gbk", "gb18030"):
-        return "gb18030"  # the superset of the other two
-    if encoding.lower().startswith(("ascii", "utf-8")):
-        return "latin-1"
-    return encoding.lower()
+    answer = chardet.detect(sample)
+    named, confidence = (answer["encoding"] or "").lower(), answer["confidence"] or 0.0
+    if confidence < SURE or not named:
+        named = _looks_like(sample) or named
+    if named in ("gb2312", "gbk", "gb18030", "hz-gb-2312", "euc-cn"):
+        named = "gb18030"  # the superset of the others
+    if named in ("ascii", "iso8859-1", "iso-8859-1", "windows-1252", "cp1252", "iso8859-15", "iso-8859-15"):
+        named = _western(sample)
+    return named if named and _decodes(sample, named) else None
+
+
+def _looks_like(sample: bytes) -> str | None:
+    runs: list[bytes] = _HIGH_BYTES.findall(sample)
+    num_high = sum(map(len, runs))
+    if _decodes(sample, "gb18030") and sum(map(len, _COMMON_CHINESE.findall(sample))) > 0.9 * num_high:
+        return "gb18030"
+    # Accented letters stand alone among ASCII letters; words in other alphabets are runs of high bytes.
+    return "latin-1" if num_high < 1.5 * len(runs) else None
+
+
+def _western(sample: bytes) -> str:
+    return "cp1252" if re.search(rb"[\x80-\x9f]", sample) and _decodes(sample, "cp1252") else "latin-1"
+
+
+def _decodes(sample: bytes, encoding: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(encoding)().decode(sample)
+    except (UnicodeDecodeError, LookupError):
+        return False
+    return True
 
 
 def _whole_lines(sample: bytes) -> bytes:

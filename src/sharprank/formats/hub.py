@@ -2,56 +2,112 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sharprank.errors import UserError
+from sharprank.formats.splits import canonical
+from sharprank.progress import say
 from sharprank.records import Place, Record
 
+T = TypeVar("T")
+_HEADER = re.compile(r"\ufeff?---\r?\n(.*?\n)---", re.DOTALL)
 
-def looks_like_dataset_repository(folder: Path) -> bool:
-    """Whether a local folder describes itself as a dataset: a README.md whose header names configurations or splits."""
+
+def is_dataset_repository(folder: Path) -> bool:
+    """Whether a folder describes itself as a dataset: a README.md whose YAML header says which files are what."""
     readme = folder / "README.md"
     if not readme.is_file():
         return False
-    head = readme.read_text(encoding="utf-8", errors="replace")[:20_000]
-    parts = head.split("---", 2)
-    return head.startswith("---") and len(parts) == 3 and ("configs:" in parts[1] or "dataset_info:" in parts[1])
+    with open(readme, encoding="utf-8", errors="replace") as file:
+        header = _HEADER.match(file.read(1 << 20))
+    return header is not None and re.search(r"^configs:", header[1], re.MULTILINE) is not None
 
 
-def iter_dataset(name: str, *, subset: str | None, split: str) -> Iterator[Record]:
-    """The rows of one split of a dataset, streamed.
+def iter_dataset(name: str, *, subset: str | None, split: str | None, default_split: str) -> Iterator[Record]:
+    """The rows of one split of a dataset, streamed; from the local cache where the hub cannot be reached.
+
+    Args:
+        name: hub id, or path of a dataset repository.
+        split: must be there; None takes the default split, or the only one.
 
     Raises:
-        UserError: it cannot be reached, or has no such subset or split.
+        UserError: it cannot be loaded, or has no such subset or split.
     """
-    from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
-
-    subsets = _ask(name, lambda: get_dataset_config_names(name))
-    if subset is None and len(subsets) > 1 and "default" not in subsets:
-        raise UserError(f"dataset {name} has several subsets", fix=f"name one of: {', '.join(subsets)}")
-    if subset is not None and subset not in subsets:
-        raise UserError(f"dataset {name} has no subset {subset!r}", fix=f"use one of: {', '.join(subsets)}")
-    splits = [str(found) for found in _ask(name, lambda: get_dataset_split_names(name, subset))]
-    if split not in splits:
-        if len(splits) > 1:
-            raise UserError(f"dataset {name} has no split {split!r}", fix=f"use one of: {', '.join(splits)}")
-        split = splits[0]
-    rows: Any = _ask(name, lambda: load_dataset(name, subset, split=split, streaming=True))
-    where = f"{name} ({split})" if subset is None else f"{name} ({subset}, {split})"
-    for number, fields in enumerate(rows, 1):
+    dataset, where = _open(name, subset=subset, split=split, default_split=default_split)
+    rows = iter(dataset)
+    number = 0
+    while True:
+        number += 1
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # `datasets` lets through what each of its readers raises
+            fix = "make all its rows alike, or name its files instead of the dataset"
+            raise UserError(f"{where}:{number}: {_first_line(error)}", fix=fix) from error
         yield Record(fields, Place(where, number))
 
 
-def _ask(name: str, question: Any) -> Any:
-    from datasets.exceptions import DatasetNotFoundError
+def _open(name: str, *, subset: str | None, split: str | None, default_split: str) -> tuple[Any, str]:
+    import datasets
+
+    is_local = Path(name).exists()
+    try:
+        subset = _subset(name, subset, datasets.get_dataset_config_names(name))
+        split = _split(name, split, default_split, list(map(str, datasets.get_dataset_split_names(name, subset) or [])))
+        dataset = datasets.load_dataset(name, subset, split=split, streaming=True)
+    except UserError:
+        raise
+    except Exception as error:  # `datasets` lets through what each of its readers and transports raises
+        if is_local:
+            raise _unreadable(name, error) from error
+        dataset, split = _from_cache(name, subset, split, default_split, error)
+    return dataset, f"{name} ({split})" if subset is None else f"{name} ({subset}, {split})"
+
+
+def _from_cache(
+    name: str, subset: str | None, split: str | None, default_split: str, why_not: Exception
+) -> tuple[Any, str]:
+    """What `load_dataset` finds without the network, where somebody has loaded the dataset before."""
+    import datasets
 
     try:
-        return question()
-    except (DatasetNotFoundError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"dataset {name} cannot be loaded: {reason}",
-            fix="check the name and the network, or name a local file or folder",
-        ) from error
+        loaded: Any = datasets.load_dataset(name, subset)
+    except Exception as error:
+        raise _unreadable(name, why_not) from error
+    say(f"note: dataset {name} is read from the local cache ({_first_line(why_not)})")
+    split = _split(name, split, default_split, list(map(str, loaded)))
+    return loaded[split], split
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    kind = "dataset" if Path(name).exists() else "no local file or folder, and as a Hugging Face dataset"
+    return UserError(
+        f"{name}: {kind} it cannot be loaded: {_first_line(error)}",
+        fix="check the name and the network, or name a local file or folder",
+    )
+
+
+def _subset(name: str, subset: str | None, there: list[str]) -> str | None:
+    if subset is None and (len(there) == 1 or "default" in there):
+        return None
+    if subset is None or subset not in there:
+        problem = "has several subsets" if subset is None else f"has no subset {subset!r}"
+        raise UserError(f"dataset {name} {problem}", fix=f"name one of: {', '.join(there)}")
+    return subset
+
+
+def _split(name: str, split: str | None, default_split: str, there: list[str]) -> str:
+    wanted = canonical(split or default_split)
+    if found := next((known for known in there if canonical(known) == wanted), None):
+        return found
+    if split is None and len(there) == 1:
+        return there[0]
+    raise UserError(f"dataset {name} has no split {split or default_split!r}", fix=f"name one of: {', '.join(there)}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

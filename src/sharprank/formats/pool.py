@@ -1,4 +1,7 @@
-"""Candidate pools: passages to mine from, in any format, with or without ids."""
+"""Candidate pools: passages to mine from, in any format, with or without ids.
+
+A folder that is a collection is read as its corpus; of any other folder every file is.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.encoding import open_text
-from sharprank.formats.readers import BadRows
+from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.encoding import is_broken, open_text
+from sharprank.formats.readers import READERS
 from sharprank.formats.sources import Source, iter_records
 from sharprank.records import Passage, Place
 
@@ -33,33 +37,46 @@ def read_passages(source: Source, *, bad_rows: BadRows | None = None) -> Iterato
 
 def _passages(source: Source, bad_rows: BadRows) -> Iterator[Passage]:
     path = Path(source.path).expanduser()
-    if path.suffixes[-1:] == [".txt"] or path.suffixes[-2:] == [".txt", ".gz"]:
-        yield from _lines(path)
+    if path.is_file() and path.name.lower().removesuffix(".gz").endswith(".txt"):
+        yield from _lines(path, bad_rows)
         return
-    for record in iter_records(source, default_split="corpus", bad_rows=bad_rows):
+    if source.subset is None and find_table(path, "corpus") and find_table(path, "queries"):
+        source = Source(str(find_table(path, "corpus")))
+    for record in iter_records(source, default_split=None, bad_rows=bad_rows):
         text = passage_text(record.fields)
-        if text is None:
-            problem = f"no text ({', '.join(map(str, record.fields)) or 'no fields'})"
-            bad_rows.reject(record.place, problem, fix="give the row a text in 'text'", reason="passage without text")
+        if not text:
+            present = ", ".join(map(repr, list(record.fields)[:8])) or "none"
+            problem = f"no text in {' or '.join(TEXT_KEYS)} (fields there: {present})"
+            bad_rows.reject(record.place, problem, fix="give the passage a 'text'", reason="passage without text")
             continue
         yield Passage(text, passage_id(record.fields), record.place)
 
 
-def _lines(path: Path) -> Iterator[Passage]:
+def find_table(folder: Path, stem: str) -> Path | None:
+    """The file of a collection folder that holds its corpus or its queries, whatever the format."""
+    names = (f"{stem}{suffix}{packed}" for suffix in READERS for packed in ("", ".gz"))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _lines(path: Path, bad_rows: BadRows) -> Iterator[Passage]:
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                yield Passage(line.rstrip("\r\n"), None, Place(str(path), number))
+            place = Place(str(path), number)
+            if is_broken(line):
+                problem, fix = "bytes that are no characters in the file's encoding", "write the text again as UTF-8"
+                bad_rows.reject(place, problem, fix=fix, reason="broken characters")
+            elif line.strip():
+                yield Passage(line.rstrip("\r\n"), None, place)
 
 
 def passage_text(fields: Mapping[str, Any]) -> str | None:
-    """The text of a passage record, its title (if any) in front; None when there is none."""
+    """The text of a passage record behind its title, if any; "" when both are blank, None when it has no text field."""
     body = next((fields[key] for key in TEXT_KEYS if isinstance(fields.get(key), str)), None)
     if body is None:
         return None
     title = fields.get("title")
-    text = f"{title} {body}" if isinstance(title, str) and title.strip() else body
-    return text if text.strip() else None
+    parts = [title if isinstance(title, str) else "", body]
+    return " ".join(part for part in parts if part.strip())
 
 
 def passage_id(fields: Mapping[str, Any]) -> str | None:

@@ -8,16 +8,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.encoding import open_text
+from sharprank.formats.encoding import is_broken, open_text
 from sharprank.formats.writers import atomic_open
 from sharprank.records import Place, Qrels, Run
+
+_RUN_LINE = "write `query Q0 passage rank score tag`"
+_HEADER_WORDS = {"score", "relevance", "rel", "label", "judgement", "judgment", "grade"}
 
 
 def _lines(path: str | Path) -> Iterator[tuple[Place, str]]:
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
+            place = Place(str(path), number)
+            if is_broken(line):
+                problem = f"{place}: bytes that are no characters in the file's encoding"
+                raise UserError(problem, fix="write the file again as UTF-8")
             if line.strip():
-                yield Place(str(path), number), line.rstrip("\r\n")
+                yield place, line.rstrip("\r\n")
 
 
 def read_run(path: str | Path) -> Run:
@@ -30,7 +37,7 @@ def read_run(path: str | Path) -> Run:
     for place, line in _lines(path):
         fields = line.split()
         if len(fields) != 6:
-            raise UserError(f"{place}: {len(fields)} fields", fix="write `query Q0 passage rank score tag`")
+            raise UserError(f"{place}: {len(fields)} fields", fix=_RUN_LINE)
         query_id, _, passage_id, _, text, _ = fields
         score = _score(text, place)
         ranking = run.setdefault(query_id, {})
@@ -48,7 +55,7 @@ def _score(text: str, place: Place) -> float:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise UserError(f"{place}: score {text!r} is not a number", fix="write `query Q0 passage rank score tag`")
+        raise UserError(f"{place}: score {text!r} is not a number", fix=_RUN_LINE)
     return score
 
 
@@ -61,12 +68,21 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, tag: 
     tag = re.sub(r"\s+", "_", tag) or "run"
     with atomic_open(path) as file:
         for query_id, ranking in run.items():
-            ordered = sorted(ranking.items(), key=lambda item: (-item[1], item[0]))
+            scores = {passage_id: float(score) for passage_id, score in ranking.items()}
+            ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
             for rank, (passage_id, score) in enumerate(ordered, 1):
-                for name in (query_id, passage_id):
-                    if not name or re.search(r"\s", name):
-                        raise UserError(f"id {name!r} cannot stand in a TREC run", fix="use ids without white space")
+                _check_line(query_id, passage_id, score)
                 file.write(f"{query_id} Q0 {passage_id} {rank} {score!r} {tag}\n")
+
+
+def _check_line(query_id: str, passage_id: str, score: float) -> None:
+    for name in (query_id, passage_id):
+        if not name or re.search(r"\s", name):
+            raise UserError(f"id {name!r} cannot stand in a TREC run", fix="use ids without white space")
+    if not math.isfinite(score):
+        raise UserError(
+            f"the score of passage {passage_id} for query {query_id} is {score}", fix="use a model with finite scores"
+        )
 
 
 def read_qrels(path: str | Path) -> Qrels:
@@ -77,26 +93,29 @@ def read_qrels(path: str | Path) -> Qrels:
     """
     qrels: Qrels = {}
     for place, line in _lines(path):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if len(fields) == 3 and place.line == 1 and not _is_whole(fields[2]):
-            continue  # BEIR's header
+        fields = [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
+        if place.line == 1 and fields[-1].lower() in _HEADER_WORDS:
+            continue
         if len(fields) not in (3, 4):
-            raise UserError(
-                f"{place}: {len(fields)} columns", fix="write `query 0 passage relevance` or BEIR's three columns"
-            )
-        query_id, passage_id, relevance = fields[0], fields[-2], fields[-1]
-        if not _is_whole(relevance):
-            raise UserError(f"{place}: relevance {relevance!r} is no whole number", fix="use 0, 1, 2, ...")
-        judged = qrels.setdefault(query_id.strip(), {})
-        if judged.get(passage_id.strip(), int(relevance)) != int(relevance):
-            raise UserError(
-                f"{place}: passage {passage_id} judged twice for query {query_id}", fix="keep one judgement"
-            )
-        judged[passage_id.strip()] = int(relevance)
+            fix = "write `query 0 passage relevance`, or BEIR's three columns"
+            raise UserError(f"{place}: {len(fields)} columns", fix=fix)
+        query_id, passage_id, relevance = fields[0], fields[-2], _relevance(fields[-1], place)
+        judged = qrels.setdefault(query_id, {})
+        if judged.get(passage_id, relevance) != relevance:
+            problem = f"{place}: passage {passage_id} is judged {relevance} for query {query_id}, and before"
+            raise UserError(f"{problem} {judged[passage_id]}", fix="keep one judgement")
+        judged[passage_id] = relevance
     if not qrels:
         raise UserError(f"{path} holds no judgement", fix="name a file with at least one")
     return qrels
 
 
-def _is_whole(text: str) -> bool:
-    return re.fullmatch(r"\s*[+-]?\d+\s*", text) is not None
+def _relevance(text: str, place: Place) -> int:
+    """A whole number, also where it is written as 1.0."""
+    try:
+        relevance = float(text)
+    except ValueError:
+        relevance = math.nan
+    if not relevance.is_integer():
+        raise UserError(f"{place}: relevance {text!r} is no whole number", fix="use 0, 1, 2, ...")
+    return int(relevance)

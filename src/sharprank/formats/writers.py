@@ -1,17 +1,22 @@
 """Writing: every output appears under its name only when it is complete.
 
 A temporary file in the same folder is written, flushed to disk and renamed over the target; a kill leaves the old
-file (or none) and at most a temporary one, which the next write to the same name removes.
+file (or none), and at most a hidden one that ends in .partial, which no reader takes and which may be deleted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import decimal
+import errno
 import gzip
 import io
 import json
+import math
 import os
-import tempfile
+import secrets
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,6 +24,7 @@ from typing import IO, Any, Literal
 from sharprank.errors import UserError
 
 _TEMPORARY = ".partial"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 @contextlib.contextmanager
@@ -26,42 +32,60 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path that becomes `path` when the block ends, and vanishes when the block fails.
 
     Raises:
-        UserError: the folder cannot be made or written to, or the disk is full.
+        UserError: the folder cannot be made or written to, the disk is full, or `path` is no regular file.
     """
-    target = Path(path)
-    with _readable_os_errors(target):
+    target = Path(path).resolve()  # a link stays a link: what it points to is replaced
+    with _writing(path):
+        _refuse_special(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = _new_file_beside(target)
     try:
-        with _readable_os_errors(target):
+        with _writing(path, only=_DISK_ERRORS):
             yield temporary
+        with _writing(path):
             _flush(temporary)
-            temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, target)
+            _flush(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _new_file_beside(target: Path) -> Path:
+    """An empty file with the rights that any new file would get here."""
+    name = target.name[:100]  # names may be at most 255 bytes long
+    temporary = target.with_name(f".{name}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return temporary
+
+
 def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+    """Make what was written survive a power cut; folders can be flushed on POSIX only."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _refuse_special(path: str | Path, *, flag: str = "the output") -> None:
+    target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{flag} {path} is a folder", fix="name a file")
+    if target.exists() and not target.is_file():
+        raise UserError(f"{flag} {path} is a device or a pipe", fix="name a file")
 
 
 @contextlib.contextmanager
-def _readable_os_errors(target: Path) -> Iterator[None]:
+def _writing(path: str | Path, *, only: set[int] | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise UserError(
-            f"cannot write {target}: {error.strerror or error}",
+            f"cannot write {path}: {error.strerror or error}",
             fix="name an output in a folder with room and write access",
         ) from error
 
@@ -81,10 +105,20 @@ def atomic_open(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write one JSON document, indented, non-ASCII text as it is."""
+    """Write one JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
+    text = json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain)
     with atomic_open(path) as file:
-        json.dump(data, file, ensure_ascii=False, indent=1, allow_nan=False)
-        file.write("\n")
+        file.write(text + "\n")
+
+
+def _without_nan(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if hasattr(data, "tolist"):
+        data = data.tolist()
+    if isinstance(data, (list, tuple)):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -92,27 +126,45 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     count = 0
     with atomic_open(path) as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_line(row) + "\n")
             count += 1
     return count
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """One object in one line, without the line feed; non-ASCII text as it is, dates and numpy values as plain ones."""
+    return json.dumps(row, ensure_ascii=False, default=plain)
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold in the place of a value it cannot: numpy's, and what parquet columns bring along."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (Path, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID)):
+        return str(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, bytes):
+        raise UserError("a field holds bytes, which JSON cannot hold", fix="drop that column, or make it text")
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON: {value!r}")
 
 
 def check_writable(path: str | Path, *, flag: str = "--output_file") -> None:
     """Refuse an output that could not be written, before the work starts.
 
     Raises:
-        UserError: the path is a folder, or its folder cannot be made or written to.
+        UserError: the path is a folder or a device, or its folder cannot be made or written to.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise UserError(f"{flag} {target} is a folder", fix="name a file")
+    target = Path(path).resolve()
     try:
+        _refuse_special(path, flag=flag)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".", suffix=_TEMPORARY, dir=target.parent):
-            pass
+        _new_file_beside(target).unlink()
     except OSError as error:
         raise UserError(
-            f"{flag} {target} cannot be written: {error.strerror or error}",
+            f"{flag} {path} cannot be written: {error.strerror or error}",
             fix="name a file in a folder you can write to",
         ) from error
 
@@ -136,17 +188,30 @@ def refuse_other_settings(
     output, manifest = Path(output_path), Path(manifest_path or f"{output_path}.stats.json")
     if overwrite or not output.exists():
         return "new"
-    if not manifest.is_file():
+    before = _settings_in(manifest)
+    if before is None:
         raise UserError(
-            f"{output} exists and {manifest.name} beside it, which would say how it was made, does not",
+            f"{output} exists, and no {manifest.name} beside it says how it was made",
             fix="name another output, or pass --overwrite True",
         )
-    before = json.loads(manifest.read_text(encoding="utf-8")).get("settings", {})
-    now = json.loads(json.dumps(dict(settings)))
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
+    now = json.loads(json_line(dict(settings)))
+    for name in [*now, *sorted(before.keys() - now.keys())]:
+        if name not in before or name not in now or before[name] != now[name]:
             raise UserError(
-                f"{output} exists and was made with {name} = {before.get(name)!r}; now it is {now.get(name)!r}",
-                fix="name another output, repeat the old setting, or pass --overwrite True",
+                f"{output} exists and was made with {name} {_told(before, name)}, not {_told(now, name)}",
+                fix="name another output, set it as it was, or pass --overwrite True",
             )
     return "done"
+
+
+def _settings_in(manifest: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    settings = content.get("settings") if isinstance(content, dict) else None
+    return settings if isinstance(settings, dict) else None
+
+
+def _told(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name], ensure_ascii=False) if name in settings else "(not set)"
