@@ -100,7 +100,8 @@ def test_the_groups_of_a_step_do_not_depend_on_the_number_of_ranks(dataset, worl
 
 def test_ranks_get_about_the_same_number_of_tokens(pair_tokenizer):
     rows = [
-        TrainRow(f"query {i}", (f"cat {i}",), tuple(f"dog {j} " * (1 + (i * i) % 13) for j in range(3))) for i in range(40)
+        TrainRow(f"query {i}", (f"cat {i}",), tuple(f"dog {j} " * (1 + (i * i) % 13) for j in range(3)))
+        for i in range(40)
     ]
     dataset = GroupDataset(rows, pair_tokenizer, group_size=4, seed=0, progress=False)
     ranks = [list(sampler(dataset, groups=4, rank=rank, world=2)) for rank in range(2)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, set_seed
 
 from sharprank.errors import UserError
@@ -33,7 +34,7 @@ from sharprank.training.card import write_card
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import RankingEvaluation
-from sharprank.training.resume import find_run, prepare_folder, write_run
+from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
 from sharprank.training.trainer import RerankTrainer
 
 # What may change between two runs of the same training without changing its result.
@@ -87,12 +88,10 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     max_length = check_max_length(data.max_len, config, tokenizer)
     settings = _settings(model_options, data, args, num_rows=len(rows), max_length=max_length)
     output_dir = Path(str(args.output_dir))
-    state = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
+    state = _agreed_state(output_dir, settings, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
-    if args.should_save:
-        prepare_folder(output_dir, settings, state, overwrite=args.overwrite_output_dir)
     _say_arithmetic(rows, eval_rows, data, args, max_length)
 
     pair_tokenizer = PairTokenizer(tokenizer, max_length=max_length, query_max_length=data.query_max_len)
@@ -102,6 +101,16 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         return _finish(trainer, settings, output_dir)
+
+
+def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
+    """What the first rank finds in the output folder (and clears there), told to all ranks."""
+    agreed: list[Any] = [None]
+    if args.process_index == 0:
+        agreed[0] = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
+        if not agreed[0].finished:
+            prepare_folder(output_dir, settings, agreed[0], overwrite=args.overwrite_output_dir)
+    return broadcast_object_list(agreed)[0]
 
 
 def _loading(options: ModelOptions) -> dict[str, Any]:
