@@ -138,6 +138,26 @@ def test_titles_stand_before_texts_in_the_pool(paths, encoder, tmp_path):
     assert read_rows(result.output_path)[0]["neg"] == [f"T 0.{i}" for i in range(19, 14, -1)]
 
 
+def test_the_pool_of_a_collection_folder_is_its_corpus_without_queries_and_blanks(paths, encoder, tmp_path):
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    passages = [{"_id": str(i), "title": "T", "text": f"0.{i}"} for i in range(10, 30)]
+    write_rows(folder / "corpus.jsonl", [*passages, {"_id": "blank", "title": "", "text": " "}])
+    write_rows(folder / "queries.jsonl", [{"_id": "q", "text": "a query 0.99"}])
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t10\t1\n")
+    result = with_numbers(paths, encoder, candidate_pool=str(folder), range_for_sampling="0-20", negative_number=20)
+    assert set(read_rows(result.output_path)[0]["neg"]) == {f"T 0.{i}" for i in range(10, 30)}
+    assert result.stats["pool"]["passages"] == 20
+
+
+def test_a_bad_passage_is_named_by_file_and_line_or_skipped(paths, encoder, tmp_path):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"t {i}"} for i in range(30)] + [{"text": None}])
+    with pytest.raises(UserError, match=r"pool\.jsonl:31"):
+        with_numbers(paths, encoder, candidate_pool=str(pool))
+    skipped = with_numbers(paths, encoder, candidate_pool=str(pool), on_bad_row="skip")
+    assert skipped.stats["rows"]["skipped"] == {"passage without text": 1}
+
+
 def test_one_query_with_many_positives_asks_no_more_candidates_for_all(paths, encoder, rows, tmp_path):
     rows[0]["pos"] = [f"positive {i} 0.5" for i in range(50)]
     write_rows(Path(paths["input_file"]), rows)

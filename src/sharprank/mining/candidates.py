@@ -15,7 +15,7 @@ import numpy as np
 
 from sharprank.mining.pool import Pool
 from sharprank.retrieval.embeddings import EmbeddingStore, embed
-from sharprank.retrieval.faiss_index import Hits, inner_products, search
+from sharprank.retrieval.faiss_index import SCORE_DECIMALS, Hits, inner_products, search
 
 
 class Encoder(Protocol):
@@ -64,7 +64,7 @@ class Candidates:
         rows = [self._row(text) for text in texts]
         known = [row for row in rows if row is not None]
         values = iter(inner_products(self.shards, self.vectors_QD[self.queries[query]], np.asarray(known, np.int64)))
-        return [None if row is None else float(next(values)) for row in rows]
+        return [None if row is None else round(float(next(values)), SCORE_DECIMALS) for row in rows]
 
     def _row(self, text: str) -> int | None:
         found = self.pool.find(text)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sharprank.formats.collections import is_collection, iter_corpus
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
@@ -93,15 +94,19 @@ def _read(config: MineConfig, bad_rows: BadRows) -> tuple[list[TrainRow], Pool]:
         neg_scores=config.neg_scores_key,
     )
     rows = list(read_rows(Source(config.input_file, config.sub_data_name), keys=keys, bad_rows=bad_rows))
-    if config.candidate_pool is None:
-        pool = Pool.of_rows(rows)
-    else:
-        pool = Pool.of_passages(read_passages(Source(config.candidate_pool), bad_rows=bad_rows))
+    pool = Pool.of_rows(rows) if config.candidate_pool is None else _read_pool(config.candidate_pool, bad_rows)
     check_window(config.window, config.negative_number, top_up=config.top_up == "random", pool_size=len(pool))
     low, high = config.window
     if high > len(pool):
         say(f"note: the pool holds {len(pool):,} passages: ranks {low + 1}-{len(pool)} are sampled, not up to {high}")
     return rows, pool
+
+
+def _read_pool(path: str, bad_rows: BadRows) -> Pool:
+    """The pool of a passages file; of a collection folder, its corpus (and not its queries)."""
+    if is_collection(path):
+        return Pool.of_passages(passage for passage in iter_corpus(path) if passage.text.strip())
+    return Pool.of_passages(read_passages(Source(path), bad_rows=bad_rows))
 
 
 def _candidates(config: MineConfig, rows: list[TrainRow], pool: Pool, encoder: Encoder) -> Candidates:
