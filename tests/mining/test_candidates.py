@@ -10,6 +10,7 @@ from sharprank.mining.pool import Pool
 
 def find(encoder, texts, queries=("q",), **options):
     options = {"k": 5, "batch_size": 8, "search_batch_size": 8, "use_gpu": False} | options
+    options["about_encoder"] = {"model": encoder.name}
     return find_candidates(encoder, Pool(texts), queries, **options)
 
 
@@ -55,3 +56,10 @@ def test_another_model_never_gets_the_caches_vectors(encoder, ladder, tmp_path):
     encoder.name = "another"
     find(encoder, ladder, cache=str(tmp_path))
     assert len(encoder.asked) == 2
+
+
+def test_a_cache_needs_to_know_the_encoder(encoder, ladder, tmp_path):
+    with pytest.raises(ValueError, match="about_encoder"):
+        find_candidates(
+            encoder, Pool(ladder), ["q"], k=5, batch_size=8, search_batch_size=8, use_gpu=False, cache=str(tmp_path)
+        )

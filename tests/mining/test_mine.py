@@ -129,7 +129,7 @@ def test_negatives_come_from_the_candidate_pool_when_there_is_one(paths, encoder
     pool = write_rows(tmp_path / "pool.jsonl", [{"text": text} for text in [*ladder, *ladder]])
     result = with_numbers(paths, encoder, candidate_pool=str(pool), range_for_sampling="2-7")
     assert all(row["neg"] == ladder[2:7] for row in read_rows(result.output_path))
-    assert result.stats["pool"] == {"passages": 40, "duplicates": 40}
+    assert result.stats["pool"] == {"passages": 40, "duplicates": 40, "skipped": {}}
 
 
 def test_titles_stand_before_texts_in_the_pool(paths, encoder, tmp_path):
@@ -155,7 +155,8 @@ def test_a_bad_passage_is_named_by_file_and_line_or_skipped(paths, encoder, tmp_
     with pytest.raises(UserError, match=r"pool\.jsonl:31"):
         with_numbers(paths, encoder, candidate_pool=str(pool))
     skipped = with_numbers(paths, encoder, candidate_pool=str(pool), on_bad_row="skip")
-    assert skipped.stats["rows"]["skipped"] == {"passage without text": 1}
+    assert skipped.stats["pool"]["skipped"] == {"passage without text": 1}
+    assert skipped.stats["rows"]["skipped"] == {}
 
 
 def test_one_query_with_many_positives_asks_no_more_candidates_for_all(paths, encoder, rows, tmp_path):

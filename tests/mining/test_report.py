@@ -46,10 +46,10 @@ def test_quantiles_are_over_what_is_known():
 def test_the_summary_names_every_count_that_is_not_zero():
     numbers = tallied()
     numbers["rows"]["skipped"] = {"empty query": 4, "empty pos": 1}
-    text = summary(numbers | {"ranks": "3-10", "pool": {"passages": 12345, "duplicates": 0}})
+    text = summary(numbers | {"ranks": "3-10", "pool": {"passages": 12345, "duplicates": 0, "skipped": {"x": 2}}})
     assert text.splitlines() == [
         "rows       3, 5 bad ones skipped",
-        "pool       12,345 passages",
+        "pool       12,345 passages, 2 bad ones skipped",
         "negatives  3 mined from ranks 3-10",
         "           1 drawn at random from the pool",
         "           1 of the rows' own kept",

@@ -5,7 +5,7 @@ Shapes: Q distinct queries, K candidates a query, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ def find_candidates(
     search_batch_size: int,
     use_gpu: bool,
     cache: str | None = None,
+    about_encoder: Mapping[str, Any] | None = None,
 ) -> Candidates:
     """Embed everything and search.
 
@@ -92,8 +93,14 @@ def find_candidates(
         search_batch_size: queries searched at a time.
         use_gpu: search on GPUs.
         cache: folder that keeps finished embeddings.
+        about_encoder: all that decides the encoder's vectors, which kept embeddings are found by.
+
+    Raises:
+        ValueError: a cache without about_encoder.
     """
-    embed_kind = partial(_embed, encoder, batch_size=batch_size, cache=cache)
+    if cache is not None and not about_encoder:
+        raise ValueError("a cache of embeddings needs about_encoder: else one model could get another's vectors")
+    embed_kind = partial(_embed, encoder, batch_size=batch_size, cache=cache, about_encoder=about_encoder or {})
     shards = embed_kind("passage", pool.texts, name="passages")
     beside = sorted({text for text in texts_beside if pool.find(text) is None})
     more_shards = embed_kind("passage", beside, name="positives")
@@ -106,13 +113,19 @@ def find_candidates(
 
 
 def _embed(
-    encoder: Encoder, kind: str, texts: Sequence[str], *, name: str, batch_size: int, cache: str | None
+    encoder: Encoder,
+    kind: str,
+    texts: Sequence[str],
+    *,
+    name: str,
+    batch_size: int,
+    cache: str | None,
+    about_encoder: Mapping[str, Any],
 ) -> list[np.ndarray]:
     def encode(part: Sequence[str], words: str) -> np.ndarray:
         return encoder.encode(part, kind=kind, progress=words, tokenize_batch=batch_size)
 
     store = None
     if cache is not None:  # the kind decides the instruction, so it belongs to what the store is found by
-        key = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": kind}
-        store = EmbeddingStore(Path(cache), key)
+        store = EmbeddingStore(Path(cache), {**about_encoder, "kind": kind})
     return embed(texts, encode, name=name, store=store)

@@ -72,13 +72,11 @@ class Tally:
 def summary(stats: Mapping[str, Any]) -> str:
     """The statistics as a few lines for a terminal."""
     rows, negatives, pool = stats["rows"], stats["negatives"], stats["pool"]
-    skipped = sum(rows["skipped"].values())
+    skipped_rows, skipped_passages = (sum(part["skipped"].values()) for part in (rows, pool))
+    in_pool = f"{pool['passages']:,} passages" + _if(pool["duplicates"], f", {pool['duplicates']:,} duplicates dropped")
     lines = [
-        ("rows", f"{rows['written']:,}" + _if(skipped, f", {skipped:,} bad ones skipped")),
-        (
-            "pool",
-            f"{pool['passages']:,} passages" + _if(pool["duplicates"], f", {pool['duplicates']:,} duplicates dropped"),
-        ),
+        ("rows", f"{rows['written']:,}" + _if(skipped_rows, f", {skipped_rows:,} bad ones skipped")),
+        ("pool", in_pool + _if(skipped_passages, f", {skipped_passages:,} bad ones skipped")),
         ("negatives", f"{negatives['mined_from_the_window']:,} mined from ranks {stats['ranks']}"),
         (
             "",
