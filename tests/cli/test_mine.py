@@ -105,7 +105,7 @@ def test_a_positive_that_is_a_text_counts_as_one_and_is_said(words, tmp_path, ca
     assert main(words) == 0
     assert mined(tmp_path)[3]["pos"] == ["apple tree 3"]
     assert all(len(text) > 1 for row in mined(tmp_path) for text in row["neg"])
-    assert "single text" in capsys.readouterr().err
+    assert "'pos' is a text" in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_say_its_pooling_is_an_error_with_exit_code_2(words, tmp_path, tiny_bert, capsys):
