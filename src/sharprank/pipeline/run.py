@@ -68,12 +68,10 @@ def make_plan(config: RunConfig) -> Plan:
     """
     from sharprank.evaluation.config import EvaluationConfig
     from sharprank.mining.config import MineConfig
-    from sharprank.models.minilm import resolve_model
     from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 
     config.check()
-    for model in (config.embedder_name_or_path, config.model_name_or_path):
-        resolve_model(model)
+    _check_models(config)
     data = plan_data(config)
     mined, reranker = config.folder / "mined.jsonl", config.folder / "reranker"
     first_stage = config.folder / f"{config.first_stage}.trec"
@@ -94,6 +92,16 @@ def make_plan(config: RunConfig) -> Plan:
     for stage in (mine, train[1], *evaluations):
         stage.check()
     return Plan(data, mine, train, first_stage, (evaluations[0], evaluations[1]))
+
+
+def _check_models(config: RunConfig) -> None:
+    """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
+    from sharprank.models.cross_encoder import check_max_length, load_config, load_tokenizer
+    from sharprank.models.minilm import resolve_model
+
+    resolve_model(config.embedder_name_or_path)
+    path = resolve_model(config.model_name_or_path)
+    check_max_length(config.max_len, load_config(path), load_tokenizer(path))
 
 
 def _report(config: RunConfig, plan: Plan) -> str:

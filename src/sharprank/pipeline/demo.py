@@ -1,0 +1,70 @@
+"""The demo: the main job on the documentation of the running Python, with settings for ten minutes on two cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sharprank.formats.python_docs import write_python_docs
+from sharprank.pipeline import run as pipeline
+from sharprank.pipeline.config import RunConfig
+from sharprank.progress import say
+
+DATA_FOLDER = "python_docs"
+
+# Chosen on the validation modules; how, and what else was tried, stands in docs/choices.md.
+SETTINGS = {
+    "range_for_sampling": "2-60",
+    "negative_number": 30,
+    "train_group_size": 8,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-4,
+    "num_train_epochs": 1.0,
+    "depth": 20,
+}
+
+
+@dataclass(kw_only=True)
+class DemoConfig:
+    """The flags of `sharprank demo`."""
+
+    output_dir: str = field(default="demo_output", metadata={"help": "where data, reranker and report go"})
+    model_name_or_path: str = field(
+        default="minilm",
+        metadata={"help": "what the reranker starts from: a folder, a hub id, or minilm", "aliases": "-m"},
+    )
+    embedder_name_or_path: str = field(
+        default="minilm", metadata={"help": "bi-encoder that mines and is the first stage"}
+    )
+    max_len: int = field(default=192, metadata={"help": "tokens of a pair"})
+    max_steps: int = field(default=-1, metadata={"help": "fewer training steps, for a quicker look"})
+    device: str | None = field(
+        default=None, metadata={"help": "cpu, cuda, cuda:N or mps; by default the best there is"}
+    )
+    seed: int = field(default=42, metadata={"help": "of the split, of mining and of training"})
+    overwrite: bool = field(default=False, metadata={"help": "do every stage again, whatever is there"})
+
+
+def run_config(config: DemoConfig) -> RunConfig:
+    """The demo as settings of `sharprank run`."""
+    docs = Path(config.output_dir) / DATA_FOLDER
+    return RunConfig(
+        train_data=str(docs / "train.jsonl"),
+        candidate_pool=str(docs / "corpus.jsonl"),
+        eval_data=str(docs),
+        eval_split="test",
+        **vars(config),
+        **SETTINGS,
+    )
+
+
+def demo(config: DemoConfig) -> str:
+    """Write the data and do the main job on it; returns the report.
+
+    Raises:
+        UserError: this Python came without its sources, or the demo's model is not installed.
+    """
+    counts = write_python_docs(Path(config.output_dir) / DATA_FOLDER, seed=config.seed)
+    parts = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    say(f"the documentation of this Python as (summary, rest) pairs, split by module: {parts}")
+    return pipeline.run(run_config(config))

@@ -1,0 +1,95 @@
+"""The data of a run: whole queries held out, evaluation rows turned into a collection, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharprank.errors import UserError
+from sharprank.formats.collections import read_collection
+from sharprank.pipeline.config import RunConfig
+from sharprank.pipeline.data import fold, hold_out, plan_data, prepare_data
+from sharprank.records import TrainRow
+
+
+def rows(*queries: str) -> list[TrainRow]:
+    return [TrainRow(query, (f"passage {number}",)) for number, query in enumerate(queries)]
+
+
+@given(st.lists(st.text(min_size=1), min_size=5, max_size=30, unique_by=fold), st.integers(0, 5))
+def test_a_query_is_on_one_side_only_and_no_row_is_lost(queries, seed):
+    asked = rows(*queries, *(f"  {query.upper()} " for query in queries[:2] if fold(query.upper()) == fold(query)))
+    train, held_out = hold_out(asked, share=0.3, seed=seed)
+    assert not {fold(row.query) for row in train} & {fold(row.query) for row in held_out}
+    assert sorted(row.positives for row in train + held_out) == sorted(row.positives for row in asked)
+
+
+def test_the_choice_follows_the_seed_and_not_the_order_of_the_rows():
+    asked = rows(*(f"query {n}" for n in range(50)))
+    first = {row.query for row in hold_out(asked, share=0.2, seed=0)[1]}
+    assert first == {row.query for row in hold_out(asked[::-1], share=0.2, seed=0)[1]}
+    assert first != {row.query for row in hold_out(asked, share=0.2, seed=1)[1]}
+    assert len(first) == 10
+
+
+def test_too_few_queries_are_refused():
+    with pytest.raises(UserError, match="3 distinct queries are too few"):
+        hold_out(rows("a", "b", "c"), share=0.2, seed=0)
+
+
+def config(world, **more) -> RunConfig:
+    return RunConfig(train_data=str(world / "pairs.jsonl"), output_dir=str(world / "out"), **more)
+
+
+def test_held_out_queries_become_a_collection_in_the_pool(world):
+    settings = config(world, candidate_pool=str(world / "pool.jsonl"))
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    collection = read_collection(data.collection, split=data.split)
+    train = [json.loads(line) for line in Path(data.train_data).read_text(encoding="utf-8").splitlines()]
+    assert len(collection.queries) == 7 and len(train) == 29 and len(collection.passages) == 48
+    assert not {row["query"] for row in train} & set(collection.queries.values())
+    for query_id, judged in collection.qrels.items():
+        (passage_id,) = judged
+        colour, animal = collection.queries[query_id].split()[3:5]
+        assert f"this {animal} is {colour} " in collection.passages[passage_id]
+
+
+def test_without_a_pool_the_rows_own_texts_are_searched(world):
+    settings = config(world)
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    assert len(read_collection(data.collection, split="test").passages) == 36
+    assert data.candidate_pool == f"{data.collection}/corpus.jsonl"
+
+
+def test_rows_of_one_query_become_one_judged_query(world):
+    held = [{"query": "Where?", "pos": ["here"]}, {"query": "where? ", "pos": ["here", "there"], "neg": ["nowhere"]}]
+    (world / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held))
+    settings = config(world, eval_data=str(world / "eval.jsonl"))
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    collection = read_collection(data.collection, split="test")
+    assert data.train_data == settings.train_data
+    assert list(collection.queries.values()) == ["Where?"]
+    assert [collection.passages[p] for p in collection.qrels["q0"]] == ["here", "there"]
+    assert "nowhere" in collection.passages.values()
+
+
+def test_training_queries_among_the_evaluation_rows_are_said(world, capsys):
+    settings = config(world, eval_data=str(world / "pairs.jsonl"))
+    prepare_data(settings, plan_data(settings))
+    assert "36 queries of --eval_data are training queries as well" in capsys.readouterr().err
+
+
+def test_other_settings_do_not_overwrite_the_data(world):
+    settings = config(world)
+    prepare_data(settings, plan_data(settings))
+    other = config(world, held_out_share=0.5)
+    with pytest.raises(UserError, match=r"held_out_share 0.2, not 0.5"):
+        prepare_data(other, plan_data(other))
+    prepare_data(config(world, held_out_share=0.5, overwrite=True), plan_data(other))
