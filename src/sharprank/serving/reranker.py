@@ -74,10 +74,7 @@ class Reranker:
             ValueError: something that is not a pair of strings.
         """
         flat = len(pairs) == 2 and all(isinstance(part, str) for part in pairs)
-        listed = [tuple(pair) for pair in ([pairs] if flat else pairs)]
-        for pair in listed:
-            if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-                raise ValueError(f"a pair is (query, passage), both strings; got {pair!r}")
+        listed = [_pair(pair) for pair in ([pairs] if flat else pairs)]
         scores = self.scorer.score(listed).astype(np.float64)
         if normalize:
             scores = 1.0 / (1.0 + np.exp(-scores))
@@ -92,3 +89,9 @@ class Reranker:
         scores = self.compute_score([(query, passage) for passage in passages]) if passages else []
         order = sorted(range(len(passages)), key=lambda index: -scores[index])
         return [RankedPassage(index, scores[index], passages[index]) for index in order[:top_k]]
+
+
+def _pair(pair: Any) -> tuple[str, str]:
+    if isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
+        return pair[0], pair[1]
+    raise ValueError(f"a pair is (query, passage), both strings; got {pair!r}")
