@@ -45,6 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with _writing(path):
             _flush(temporary)
             os.replace(temporary, target)
+        with contextlib.suppress(OSError):  # some network file systems cannot flush folders; the file is there
             _flush(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -95,7 +96,7 @@ def atomic_open(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
     """Like `atomic_path`, opened: UTF-8 text with plain line feeds, or bytes; compressed for names ending in .gz."""
     with atomic_path(path) as temporary, contextlib.ExitStack() as stack:
         binary: Any = stack.enter_context(open(temporary, "wb"))
-        if str(path).endswith(".gz"):
+        if str(path).lower().endswith(".gz"):
             binary = stack.enter_context(gzip.GzipFile(filename="", fileobj=binary, mode="wb", mtime=0))
         if mode == "wb":
             yield binary
@@ -207,7 +208,7 @@ def refuse_other_settings(
 def _settings_in(manifest: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     settings = content.get("settings") if isinstance(content, dict) else None
     return settings if isinstance(settings, dict) else None
