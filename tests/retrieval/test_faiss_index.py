@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sharprank.errors import UserError
+from sharprank.retrieval import faiss_index
 from sharprank.retrieval.faiss_index import Hits, inner_products, require_gpu, rescore, search, take
 
 
@@ -44,6 +45,13 @@ def test_hits_are_those_of_brute_force_in_its_order(table, queries):
 @pytest.mark.parametrize("cuts", [[250], [1, 2, 499], [100, 200, 300, 400]])
 def test_sharding_the_table_changes_nothing(table, queries, cuts):
     assert same(search(np.split(table, cuts), queries, 20), search([table], queries, 20))
+
+
+@pytest.mark.parametrize("joined", [1, 50, 130])
+def test_searching_the_table_in_pieces_changes_nothing(table, queries, joined, monkeypatch):
+    expected = search([table], queries, 20)
+    monkeypatch.setattr(faiss_index, "JOINED_ROWS", joined)
+    assert same(search(np.split(table, [10, 100, 250, 255]), queries, 20), expected)
 
 
 @pytest.mark.parametrize("block", [1, 2, 7, 1024])

@@ -40,6 +40,9 @@ SCORE_DECIMALS = 6
 GPU_MAX_HITS = 2048
 """The most hits a query that FAISS's GPU indexes can return."""
 
+JOINED_ROWS = 65_536
+"""Rows of the table searched at a time."""
+
 _RESCORE_BYTES = 64 * 2**20
 
 _Finder = Callable[[np.ndarray, int], np.ndarray]
@@ -179,17 +182,27 @@ def _merged(shards: Sequence[np.ndarray], block_QD: np.ndarray, k: int) -> np.nd
     ids_QK = np.empty((len(block_QD), 0), np.int64)
     scores_QK = np.empty((len(block_QD), 0), np.float32)
     start = 0
-    for shard in shards:
-        found_scores, found = faiss.knn(
-            block_QD, np.ascontiguousarray(shard), min(k, len(shard)), metric=faiss.METRIC_INNER_PRODUCT
-        )
+    for rows_ND in _joined(shards):
+        found_scores, found = faiss.knn(block_QD, rows_ND, min(k, len(rows_ND)), metric=faiss.METRIC_INNER_PRODUCT)
         ids_QK = np.concatenate([ids_QK, found + start], axis=1)
         scores_QK = np.concatenate([scores_QK, found_scores], axis=1)
         if ids_QK.shape[1] > k:
             best_QK = np.argpartition(-scores_QK, k - 1, axis=1)[:, :k]
             ids_QK, scores_QK = (np.take_along_axis(x, best_QK, axis=1) for x in (ids_QK, scores_QK))
-        start += len(shard)
+        start += len(rows_ND)
     return ids_QK
+
+
+def _joined(shards: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """The table in pieces of about JOINED_ROWS rows, small shards joined: finding the best of few rows wastes time."""
+    held: list[np.ndarray] = []
+    for shard in shards:
+        held.append(shard)
+        if sum(map(len, held)) >= JOINED_ROWS:
+            yield np.ascontiguousarray(held[0] if len(held) == 1 else np.concatenate(held))
+            held = []
+    if held:
+        yield np.ascontiguousarray(held[0] if len(held) == 1 else np.concatenate(held))
 
 
 @contextmanager
