@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.records import Place
@@ -34,3 +34,9 @@ class BadRows:
             hint = f", or {self._skip_hint}" if self._skip_hint else ""
             raise UserError(f"{place}: {problem}", fix=f"{fix}{hint}")
         self.counts[reason] += 1
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, shortened."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

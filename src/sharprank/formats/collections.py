@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
-from sharprank.formats.pool import find_table, passage_id, passage_text
+from sharprank.formats.pool import find_table, passage_id, passage_text, why_no_text
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels
 from sharprank.progress import say
@@ -67,8 +67,9 @@ def _qrels_of(folder: Path, split: str | None) -> tuple[Path, str]:
     if split is None:
         split = "test" if "test" in files else next(iter(files)) if len(files) == 1 else None
     if split is None or split not in files:
-        wanted = "no split was named" if split is None else f"no split {split!r}"
-        raise UserError(f"{folder}: {wanted}", fix=f"use one of: {', '.join(files)}")
+        wanted = "which of its splits?" if split is None else f"no split {split!r}"
+        named = ", ".join(files) or f"none, {files[''].name} belongs to no split: leave the split out"
+        raise UserError(f"{folder}: {wanted}", fix=f"use one of: {named}")
     return files[split], split or "all"
 
 
@@ -89,7 +90,8 @@ def iter_corpus(path: str | Path) -> Iterator[Passage]:
         found, text = passage_id(record.fields), passage_text(record.fields)
         if found is None or text is None:
             missing = "_id" if found is None else "text"
-            raise UserError(f"{record.place}: no {missing!r}", fix=f"give every passage its {missing!r}")
+            problem = "no '_id'" if found is None else why_no_text(record.fields)
+            raise UserError(f"{record.place}: {problem}", fix=f"give every passage its {missing!r}")
         if found in seen:
             raise UserError(f"{record.place}: id {found} a second time", fix="keep one of them")
         seen.add(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.bad_rows import BadRows, shown
 from sharprank.formats.encoding import is_broken, open_text
 from sharprank.formats.readers import READERS
 from sharprank.formats.sources import Source, iter_records
@@ -45,8 +45,7 @@ def _passages(source: Source, bad_rows: BadRows) -> Iterator[Passage]:
     for record in iter_records(source, default_split=None, bad_rows=bad_rows):
         text = passage_text(record.fields)
         if not text:
-            present = ", ".join(map(repr, list(record.fields)[:8])) or "none"
-            problem = f"no text in {' or '.join(TEXT_KEYS)} (fields there: {present})"
+            problem = why_no_text(record.fields)
             bad_rows.reject(record.place, problem, fix="give the passage a 'text'", reason="passage without text")
             continue
         yield Passage(text, passage_id(record.fields), record.place)
@@ -70,19 +69,30 @@ def _lines(path: Path, bad_rows: BadRows) -> Iterator[Passage]:
 
 
 def passage_text(fields: Mapping[str, Any]) -> str | None:
-    """The text of a passage record behind its title, if any; "" when both are blank, None when it has no text field."""
-    body = next((fields[key] for key in TEXT_KEYS if isinstance(fields.get(key), str)), None)
-    if body is None:
+    """Title, if any, and text of a passage record; "" when both are blank, None when it has no text (`why_no_text`)."""
+    title, body = fields.get("title"), next((fields[key] for key in TEXT_KEYS if fields.get(key) is not None), None)
+    if not isinstance(body, str) or not isinstance(title, (str, type(None))):
         return None
-    title = fields.get("title")
-    parts = [title if isinstance(title, str) else "", body]
-    return " ".join(part for part in parts if part.strip())
+    return " ".join(part for part in (title or "", body) if part.strip())
+
+
+def why_no_text(fields: Mapping[str, Any]) -> str:
+    """What is wrong with a record whose `passage_text` is None or blank."""
+    there = [key for key in TEXT_KEYS if key in fields]
+    key = next((key for key in there if fields[key] is not None), there[0] if there else None)
+    if key is None:
+        present = ", ".join(map(repr, list(fields)[:8])) or "none"
+        return f"no field 'text' (nor {', '.join(map(repr, TEXT_KEYS[1:]))}; fields there: {present})"
+    wrong = key if not isinstance(fields[key], str) else "title"
+    if passage_text(fields) is None:
+        return f"{wrong!r} is {shown(fields[wrong])}, not a text"
+    return f"{key!r} is blank"
 
 
 def passage_id(fields: Mapping[str, Any]) -> str | None:
-    """The id of a passage or query record as text; None when it has none."""
+    """The id of a passage or query record as text; None when it has none, or a blank one."""
     for key in ID_KEYS:
         value = fields.get(key)
-        if isinstance(value, (str, int)) and not isinstance(value, bool):
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
             return str(value)
     return None

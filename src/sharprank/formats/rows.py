@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.bad_rows import BadRows, shown
 from sharprank.formats.collections import is_collection
 from sharprank.formats.sources import Source, iter_records
 from sharprank.progress import say
@@ -129,7 +129,7 @@ def _query(fields: Mapping[str, Any], key: str) -> str:
         raise _Bad(f"no field {key!r}", fix=fix, reason="no query")
     value = fields[key]
     if not isinstance(value, str):
-        raise _Bad(f"{key!r} is {_show(value)}, not a text", fix="make it a text", reason="query is not a text")
+        raise _Bad(f"{key!r} is {shown(value)}, not a text", fix="make it a text", reason="query is not a text")
     if not value.strip():
         raise _Bad(f"{key!r} is empty", fix="give the query a text", reason="empty query")
     return value
@@ -138,7 +138,7 @@ def _query(fields: Mapping[str, Any], key: str) -> str:
 def _prompt(fields: Mapping[str, Any], key: str) -> str | None:
     value = fields.get(key)
     if value is not None and not isinstance(value, str):
-        raise _Bad(f"{key!r} is {_show(value)}, not a text", fix="make it a text", reason=f"{key} is not a text")
+        raise _Bad(f"{key!r} is {shown(value)}, not a text", fix="make it a text", reason=f"{key} is not a text")
     return value
 
 
@@ -151,11 +151,11 @@ def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
         value = _list_in(value)
     if not isinstance(value, (list, tuple)):
         raise _Bad(
-            f"{key!r} is {_show(value)}, not a list of texts", fix="make it a list", reason=f"{key} is not a list"
+            f"{key!r} is {shown(value)}, not a list of texts", fix="make it a list", reason=f"{key} is not a list"
         )
     for number, text in enumerate(value):
         if not isinstance(text, str):
-            problem = f"{key}[{number}] is {_show(text)}, not a text"
+            problem = f"{key}[{number}] is {shown(text)}, not a text"
             raise _Bad(problem, fix="remove it or make it a text", reason=f"{key} holds what is no text")
         if not text.strip():
             raise _Bad(f"{key}[{number}] is blank", fix="remove it", reason=f"{key} holds a blank text")
@@ -181,7 +181,7 @@ def _scores(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: str)
     if value is None:
         return None
     if not isinstance(value, (list, tuple)):
-        raise _Bad(f"{key!r} is {_show(value)}, not a list", fix="make it a list of numbers", reason=f"broken {key}")
+        raise _Bad(f"{key!r} is {shown(value)}, not a list", fix="make it a list of numbers", reason=f"broken {key}")
     if len(value) != num_texts:
         raise _Bad(
             f"{key!r} has {len(value)} scores for {num_texts} texts in {texts_key!r}",
@@ -212,7 +212,7 @@ def _score(score: Any, name: str, key: str) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise _Bad(f"{name} is {_show(score)}", fix="make it a finite number", reason=f"broken {key}")
+        raise _Bad(f"{name} is {shown(score)}", fix="make it a finite number", reason=f"broken {key}")
     return number
 
 
@@ -227,8 +227,3 @@ def _with_lists(fields: Mapping[str, Any], keys: RowKeys) -> Mapping[str, Any]:
 
 def _empty(value: Any) -> str:
     return "null" if value is None else "empty"
-
-
-def _show(value: Any) -> str:
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
