@@ -15,9 +15,10 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+
+from sharprank.models.dropout import ByteMask
 
 _MATH_MAX_LENGTH = 1024
 """Longest sequence (tokens) whose attention probabilities are kept for the backward pass; beyond, memory wins."""
@@ -133,7 +134,7 @@ class _PackedMath(torch.autograd.Function):
         dropout: float,
     ) -> torch.Tensor:
         out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
-        keep_rate, generator = _byte_dropout(dropout)
+        byte_mask = ByteMask(dropout)
         probabilities, masks = [], []
         for rows, cols in _bounds(lengths, query.shape[1]):
             scores = torch.matmul(query[:, rows], key[:, cols].transpose(1, 2)).mul_(scale)
@@ -142,8 +143,8 @@ class _PackedMath(torch.autograd.Function):
                 scores.masked_fill_(~band, float("-inf"))
             probability = torch.softmax(scores, dim=-1)
             probabilities.append(probability)
-            if generator is not None:
-                mask = _keep_mask(generator, probability, keep_rate)
+            if byte_mask:
+                mask = byte_mask.like(probability)
                 masks.append(mask)
                 probability = probability * mask
             out[rows] = torch.matmul(probability, value[:, cols]).transpose(0, 1)
@@ -171,23 +172,6 @@ class _PackedMath(torch.autograd.Function):
             grads[0][rows] = torch.matmul(grad_s, key[:, cols]).transpose(0, 1)
             grads[1][cols] = torch.matmul(grad_s.transpose(1, 2), query[:, rows]).transpose(0, 1)
         return (*(grad.transpose(0, 1) for grad in grads), None, None, None, None)
-
-
-def _byte_dropout(dropout: float) -> tuple[float, np.random.Generator | None]:
-    """The share kept (a multiple of 1/256) and a fast byte generator, seeded from torch's."""
-    dropped = round(dropout * 256)
-    if dropped <= 0:
-        return 1.0, None
-    seed = int(torch.randint(2**62, (1,)).item())
-    return 1.0 - dropped / 256, np.random.Generator(np.random.SFC64(seed))
-
-
-def _keep_mask(generator: np.random.Generator, like: torch.Tensor, keep_rate: float) -> torch.Tensor:
-    """A mask shaped like `like`: 1 / keep_rate where kept, 0 where dropped."""
-    words = generator.integers(0, 2**64, size=(like.numel() + 7) // 8, dtype=np.uint64)
-    random_bytes = torch.from_numpy(words.view(np.uint8)[: like.numel()]).view(like.shape)
-    keep = random_bytes >= round((1.0 - keep_rate) * 256)
-    return keep.to(like.dtype).mul_(1.0 / keep_rate)
 
 
 def _varlen(window: int | None) -> Any:

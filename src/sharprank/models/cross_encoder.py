@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sharprank.errors import UserError
+from sharprank.models.head import add_mean_layer
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, reads_first_tokens, usable_positions
 from sharprank.progress import say
@@ -34,8 +35,8 @@ def load_cross_encoder(
 ) -> tuple[Any, Any]:
     """Load (model, tokenizer); the model is a transformers sequence classifier with one label, in float32.
 
-    A checkpoint without a classification head gets a new one, drawn from `seed`; `for_training=False` says so,
-    since its scores mean nothing yet.
+    A checkpoint without a classification head gets a new one, drawn from `seed`, on top of a pooling layer (see
+    `head`); `for_training=False` says so, since its scores mean nothing yet.
 
     Raises:
         UserError: no such model, no tokenizer, several labels, no safetensors weights.
@@ -50,7 +51,11 @@ def load_cross_encoder(
         )
     config.num_labels = 1
     tokenizer = load_tokenizer(tokenizer_name or path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+    if not has_head and config.model_type == "modernbert":
+        config.classifier_pooling = "mean"
     model = _load_model(path, config, seed=seed, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+    if not has_head:
+        add_mean_layer(model)
     if not has_head and not for_training:
         say(f"note: {name_or_path} has no classification head; its new head (seed {seed}) is untrained")
     if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):

@@ -53,6 +53,11 @@ class Packing:
         return self.cu_seqlens[:-1].long()
 
 
+def is_bert_like(config: Any) -> bool:
+    """Whether the model is built of BERT's layers and reads its first token."""
+    return config.model_type in _BERT_LIKE
+
+
 def first_position(config: Any) -> int:
     """The position id of a sequence's first token: RoBERTa-like models count from pad_token_id + 1, others from 0."""
     return config.pad_token_id + 1 if config.model_type in _OFFSET_POSITIONS else 0

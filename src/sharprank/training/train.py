@@ -25,6 +25,7 @@ from sharprank.models.cross_encoder import (
     quiet_transformers,
 )
 from sharprank.models.devices import bf16_is_fast, token_budget
+from sharprank.models.dropout import use_byte_dropout
 from sharprank.models.minilm import resolve_model
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.progress import say
@@ -213,6 +214,7 @@ def _trainer(
         for_training=True,
         **_loading(model_options),
     )
+    use_byte_dropout(model)
     budget = args.micro_batch_tokens or token_budget(
         args.device,
         num_layers=getattr(model.config, "num_hidden_layers", 12),
