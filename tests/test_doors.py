@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 DOORS = {
     "embedding/finetune/hn_mine.py": "mine",
     "reranker/run.py": "train",
@@ -43,8 +44,7 @@ def test_hn_mine_wins_over_an_installed_package_of_the_same_name(tmp_path):
 
 
 def test_run_opens_under_torchrun():
-    torchrun = (sys.executable, "-m", "torch.distributed.run")
-    process = run("reranker", *torchrun, "--nproc_per_node", "1", "run.py", "--help")
+    process = run("reranker", *TORCHRUN, "--nproc_per_node", "1", "run.py", "--help")
     assert process.returncode == 0, process.stderr
     for flag in (
         "model_name_or_path", "config_name", "tokenizer_name", "cache_dir", "train_data", "sub_data_name",
@@ -63,9 +63,26 @@ def test_eval_opens_from_the_reranker_folder():
         assert flag in process.stdout
 
 
+def test_the_three_commands_work_one_after_the_other(world, tiny_bert, tiny_encoder):
+    mined, out, data = str(world / "mined.jsonl"), str(world / "out"), str(world / "pairs.jsonl")
+    mine = ["--model_name_or_path", str(tiny_encoder), "--input_file", data, "--output_file", mined]
+    mine += ["--candidate_pool", str(world / "pool.jsonl"), "--range_for_sampling", "1-20", "--negative_number", "5"]
+    process = run("embedding", sys.executable, "-m", "finetune.hn_mine", *mine)
+    assert process.returncode == 0, process.stderr
+    train = ["--model_name_or_path", str(tiny_bert), "--train_data", mined, "--output_dir", out, "--max_len", "64"]
+    train += ["--learning_rate", "6e-5", "--num_train_epochs", "1", "--per_device_train_batch_size", "8"]
+    train += ["--dataloader_drop_last", "True", "--train_group_size", "4", "--weight_decay", "0.01"]
+    train += ["--logging_steps", "500", "--save_steps", "500", "--overwrite_output_dir", "True", "--use_cpu"]
+    process = run("reranker", *TORCHRUN, "--nproc_per_node", "1", "run.py", *train, OMP_NUM_THREADS="1")
+    assert process.returncode == 0, process.stderr
+    process = run("reranker", sys.executable, "eval.py", "-m", out, "-d", mined)
+    assert process.returncode == 0, process.stderr
+    names = [line.partition(":")[0] for line in process.stdout.splitlines()[:4]]
+    assert names == ["precision", "recall", "f1", "auc"]
+
+
 def test_only_rank_0_reports_a_mistake_and_it_does_so_first():
-    torchrun = (sys.executable, "-m", "torch.distributed.run")
-    process = run("reranker", *torchrun, "--nproc_per_node", "2", "run.py", "--no_such_flag", "1", OMP_NUM_THREADS="1")
+    process = run("reranker", *TORCHRUN, "--nproc_per_node", "2", "run.py", "--no_such_flag", "1", OMP_NUM_THREADS="1")
     assert process.returncode != 0
     assert process.stderr.count("error: sharprank train: unknown flag --no_such_flag") == 1
 

@@ -11,6 +11,7 @@ from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
 
 DATA_FOLDER = "python_docs"
+SPLIT_SEED = 0  # of the published figures, so it is no flag
 
 # Chosen on the validation modules; how, and what else was tried, stands in docs/choices.md.
 SETTINGS = {
@@ -41,7 +42,7 @@ class DemoConfig:
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:N or mps; by default the best there is"}
     )
-    seed: int = field(default=42, metadata={"help": "of the split, of mining and of training"})
+    seed: int = field(default=42, metadata={"help": "of mining and of training"})
     overwrite: bool = field(default=False, metadata={"help": "do every stage again, whatever is there"})
 
 
@@ -64,7 +65,7 @@ def demo(config: DemoConfig) -> str:
     Raises:
         UserError: this Python came without its sources, or the demo's model is not installed.
     """
-    counts = write_python_docs(Path(config.output_dir) / DATA_FOLDER, seed=config.seed)
+    counts = write_python_docs(Path(config.output_dir) / DATA_FOLDER, seed=SPLIT_SEED)
     parts = ", ".join(f"{count:,} {split}" for split, count in counts.items())
     say(f"the documentation of this Python as (summary, rest) pairs, split by module: {parts}")
     return pipeline.run(run_config(config))
