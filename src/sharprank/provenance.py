@@ -9,7 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("sharprank", "torch", "transformers", "FlagEmbedding", "faiss-cpu", "faiss-gpu", "ir-measures", "numpy")
+_PACKAGES = (
+    "sharprank", "torch", "transformers", "tokenizers", "accelerate", "FlagEmbedding", "faiss-cpu", "faiss-gpu",
+    "bm25s", "ir-measures", "datasets", "numpy",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -36,15 +39,18 @@ def describe_inputs(paths: Iterable[str | Path]) -> dict[str, str]:
     """{path: sha256} of every file named, folders file by file; names that are no local path stay as they are."""
     described: dict[str, str] = {}
     for name in paths:
-        path = Path(name)
-        if path.is_file():
-            described[str(name)] = hash_file(path)
-        elif path.is_dir():
-            for child in sorted(child for child in path.rglob("*") if child.is_file()):
-                described[str(child)] = hash_file(child)
+        path = Path(name).expanduser()
+        if path.is_dir():
+            described |= {str(file): hash_file(file) for file in _files_below(path)}
         else:
-            described[str(name)] = "not a local file"
+            described[str(name)] = hash_file(path) if path.is_file() else "not a local file"
     return described
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Sorted, without what is hidden (a `.git`, say)."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in files if not any(part[0] == "." for part in file.relative_to(folder).parts))
 
 
 def manifest(*, command: Sequence[str], settings: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from sharprank.errors import UserError
 from sharprank.progress import say
 
 BLOCK_BYTES = 1 << 16
-SURE = 0.2
-"""chardet's confidence from which its guess is taken as it is; below, a few characters are all it had to go by."""
+ENOUGH = 24
+"""Bytes beyond ASCII from which chardet's guess is taken as it is; its confidence says little, this says more."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -99,7 +99,7 @@ def detect_encoding(path: Path, size: int, mtime_ns: int) -> str:
         sample += file.read(BLOCK_BYTES)
     if b"\0" not in sample and _is_mostly_utf8(sample):
         return "utf-8"
-    encoding = _utf16_without_mark(sample) if b"\0" in sample else _guess(_whole_lines(sample))
+    encoding = _utf16_without_mark(sample) if b"\0" in sample else _guess(_telling_lines(sample))
     if encoding is None:
         raise UserError(f"{path} is not text in any encoding known", fix="save it as UTF-8")
     say(f"note: {path} is not UTF-8; it is read as {encoding}")
@@ -124,16 +124,15 @@ def _utf16_without_mark(sample: bytes) -> str | None:
 
 
 def _guess(sample: bytes) -> str | None:
-    """chardet's answer where it is sure; for texts of a few characters, what their bytes look like."""
+    """chardet's answer; for texts of a few characters beyond ASCII, rather what their bytes look like."""
     import chardet
 
-    answer = chardet.detect(sample)
-    named, confidence = (answer["encoding"] or "").lower(), answer["confidence"] or 0.0
-    if confidence < SURE or not named:
+    named = (chardet.detect(sample)["encoding"] or "").lower()
+    if len(sample.translate(None, bytes(range(128)))) < ENOUGH or not named:
         named = _looks_like(sample) or named
     if named in ("gb2312", "gbk", "gb18030", "hz-gb-2312", "euc-cn"):
         named = "gb18030"  # the superset of the others
-    if named in ("ascii", "iso8859-1", "iso-8859-1", "windows-1252", "cp1252", "iso8859-15", "iso-8859-15"):
+    if named in ("ascii", "latin-1", "iso8859-1", "iso-8859-1", "windows-1252", "iso8859-15", "iso-8859-15"):
         named = _western(sample)
     return named if named and _decodes(sample, named) else None
 
@@ -159,7 +158,7 @@ def _decodes(sample: bytes, encoding: str) -> bool:
     return True
 
 
-def _whole_lines(sample: bytes) -> bytes:
-    """Without the last, perhaps broken line, so that no character is cut in half."""
-    end = sample.rfind(b"\n")
-    return sample if end < 0 else sample[: end + 1]
+def _telling_lines(sample: bytes) -> bytes:
+    """The lines beyond ASCII; not the last, perhaps broken one, so that no character is cut in half."""
+    whole = sample[: sample.rfind(b"\n") + 1] or sample
+    return b"\n".join(line for line in whole.split(b"\n") if not line.isascii())

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.splits import canonical
-from sharprank.progress import say
 from sharprank.records import Place, Record
 
-T = TypeVar("T")
 _HEADER = re.compile(r"\ufeff?---\r?\n(.*?\n)---", re.DOTALL)
 
 
@@ -27,7 +25,7 @@ def is_dataset_repository(folder: Path) -> bool:
 
 
 def iter_dataset(name: str, *, subset: str | None, split: str | None, default_split: str) -> Iterator[Record]:
-    """The rows of one split of a dataset, streamed; from the local cache where the hub cannot be reached.
+    """The rows of one split of a dataset, streamed; without the network, from the local cache of `datasets`.
 
     Args:
         name: hub id, or path of a dataset repository.
@@ -54,33 +52,16 @@ def iter_dataset(name: str, *, subset: str | None, split: str | None, default_sp
 def _open(name: str, *, subset: str | None, split: str | None, default_split: str) -> tuple[Any, str]:
     import datasets
 
-    is_local = Path(name).exists()
     try:
         subset = _subset(name, subset, datasets.get_dataset_config_names(name))
-        split = _split(name, split, default_split, list(map(str, datasets.get_dataset_split_names(name, subset) or [])))
+        splits = [str(found) for found in datasets.get_dataset_split_names(name, subset) or []]
+        split = _split(name, split, default_split, splits)
         dataset = datasets.load_dataset(name, subset, split=split, streaming=True)
     except UserError:
         raise
     except Exception as error:  # `datasets` lets through what each of its readers and transports raises
-        if is_local:
-            raise _unreadable(name, error) from error
-        dataset, split = _from_cache(name, subset, split, default_split, error)
+        raise _unreadable(name, error) from error
     return dataset, f"{name} ({split})" if subset is None else f"{name} ({subset}, {split})"
-
-
-def _from_cache(
-    name: str, subset: str | None, split: str | None, default_split: str, why_not: Exception
-) -> tuple[Any, str]:
-    """What `load_dataset` finds without the network, where somebody has loaded the dataset before."""
-    import datasets
-
-    try:
-        loaded: Any = datasets.load_dataset(name, subset)
-    except Exception as error:
-        raise _unreadable(name, why_not) from error
-    say(f"note: dataset {name} is read from the local cache ({_first_line(why_not)})")
-    split = _split(name, split, default_split, list(map(str, loaded)))
-    return loaded[split], split
 
 
 def _unreadable(name: str, error: Exception) -> UserError:

@@ -71,4 +71,4 @@ def _named(files: Sequence[Path], split: str | None) -> list[Path]:
 
 
 def _stem(file: Path) -> str:
-    return _SHARD.sub("", file.name.split(".")[0])
+    return _SHARD.sub("", Path(re.sub(r"\.gz$", "", file.name)).stem)
