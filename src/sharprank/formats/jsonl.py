@@ -6,6 +6,7 @@ Everything is streamed: of an array, one item at a time is in memory. Knows noth
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from sharprank.formats.encoding import is_broken, open_text
 from sharprank.records import Place, Record
 
 CHUNK_CHARACTERS = 1 << 16
+_BLANKS = re.compile(r"[ \t\r\n\ufeff]*")
 _BROKEN = {"fix": "write the text again as UTF-8", "reason": "broken characters"}
 
 
@@ -33,8 +35,8 @@ def read_json(path: Path, bad_rows: BadRows) -> Iterator[Record]:
         yield from read_jsonl(path, bad_rows)
         return
     with open_text(path) as file:
-        for number, item in _Items(file, path):
-            yield from _as_record(item, Place(str(path), number), bad_rows)
+        for number, item, may_be_broken in _Items(file, path):
+            yield from _as_record(item, Place(str(path), number), bad_rows, may_be_broken=may_be_broken)
 
 
 def _parsed(line: str, place: Place, bad_rows: BadRows) -> Iterator[Record]:
@@ -50,7 +52,7 @@ def _parsed(line: str, place: Place, bad_rows: BadRows) -> Iterator[Record]:
     yield from _as_record(fields, place, bad_rows, may_be_broken="\\u" in line)
 
 
-def _as_record(fields: Any, place: Place, bad_rows: BadRows, *, may_be_broken: bool = True) -> Iterator[Record]:
+def _as_record(fields: Any, place: Place, bad_rows: BadRows, *, may_be_broken: bool) -> Iterator[Record]:
     if not isinstance(fields, dict):
         problem = f"a {_kind(fields)}, not an object"
         fix = 'write it as {"query": ...}' + (" (a file with one array is named .json)" * isinstance(fields, list))
@@ -91,71 +93,79 @@ def _is_object(line: str) -> bool:
 
 
 class _Items:
-    """The items of one array, or JSON values in a row, with the lines they begin on; read in chunks."""
+    """The items of one array, or JSON values in a row: (line each begins on, value, whether it may be broken)."""
 
     def __init__(self, file: TextIO, path: Path) -> None:
         self._file, self._path = file, path
-        self._text, self._line, self._at_end = "", 1, False
+        self._text, self._position, self._line = "", 0, 1  # what was read, how much of it is used, the line there
+        self._at_end = False
         self._decoder = json.JSONDecoder()
 
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
+    def __iter__(self) -> Iterator[tuple[int, Any, bool]]:
         in_array = self._peek() == "["
         if in_array:
-            self._drop(1)
+            self._use(1)
             if self._peek() == "]":
                 return
         while self._peek():
-            line = self._line
-            yield line, self._value()
-            if not in_array:
-                continue
-            mark = self._peek()
-            if mark not in (",", "]"):
-                raise self._malformed("an array goes on with ',' or ends with ']'", 0)
-            self._drop(1)
-            if mark == "]":
-                if self._peek():
-                    raise self._malformed("something follows the array", 0)
+            yield self._item()
+            if in_array and not self._goes_on():
                 return
         if in_array:
-            raise self._malformed("the array does not end", 0)
+            raise self._malformed("the array does not end", self._position)
+
+    def _goes_on(self) -> bool:
+        mark = self._peek()
+        if mark not in (",", "]"):
+            raise self._malformed("an array goes on with ',' or ends with ']'", self._position)
+        self._use(1)
+        if mark == "]" and self._peek():
+            raise self._malformed("something follows the array", self._position)
+        return mark == ","
 
     def _peek(self) -> str:
         """The next character that is not white space; empty at the end."""
         while True:
-            self._drop(len(self._text) - len(self._text.lstrip(" \t\r\n\ufeff")))
-            if self._text or not self._read():
-                return self._text[:1]
+            blank = _BLANKS.match(self._text, self._position)
+            self._use(blank.end() - self._position if blank else 0)
+            if self._position < len(self._text) or not self._read():
+                return self._text[self._position : self._position + 1]
 
     def _read(self) -> bool:
         """Twice as much as there is, so that one long item is not looked at again and again."""
-        more = self._file.read(max(CHUNK_CHARACTERS, len(self._text)))
-        self._text += more
+        left = self._text[self._position :]
+        more = self._file.read(max(CHUNK_CHARACTERS, len(left)))
+        if more:
+            self._text, self._position = left + more, 0
         self._at_end = not more
         return bool(more)
 
-    def _drop(self, count: int) -> None:
-        self._line += self._text.count("\n", 0, count)
-        self._text = self._text[count:]
+    def _use(self, count: int) -> None:
+        self._line += self._text.count("\n", self._position, self._position + count)
+        self._position += count
 
-    def _value(self) -> Any:
+    def _item(self) -> tuple[int, Any, bool]:
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._text)
+                value, end = self._decoder.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
                 # What a chunk's end cuts looks like an error at that end, or like a string that is never closed.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated string")
                 if not (cut and self._read()):
                     raise self._malformed(error.msg, error.pos) from error
             except (ValueError, RecursionError) as error:
-                raise self._malformed(_reason(error), 0) from error
+                raise self._malformed(_reason(error), self._position) from error
             else:
                 if end < len(self._text) or self._at_end or not self._read():
-                    self._drop(end)
-                    return value
+                    return self._taken(value, end)
+
+    def _taken(self, value: Any, end: int) -> tuple[int, Any, bool]:
+        line, text = self._line, self._text[self._position : end]
+        self._use(end - self._position)
+        return line, value, "\\u" in text or is_broken(text)
 
     def _malformed(self, message: str, position: int) -> UserError:
-        line = self._line + self._text.count("\n", 0, position)
+        line = self._line + self._text.count("\n", self._position, position)
         return UserError(
             f"{self._path}:{line}: malformed JSON: {message}", fix="make the file one JSON array, or JSON lines"
         )
