@@ -33,6 +33,8 @@ def text_of(path) -> str:
         (GERMAN, "latin-1", "latin-1"),
         (FRENCH * 20, "latin-1", "latin-1"),
         ("The shop \u2013 \u201cChez Rémi\u201d \u2013 is closed\n", "cp1252", "cp1252"),
+        ("it \u2013 is\n" * 100, "cp1252", "cp1252"),
+        ("M\u00fcller said.\n" * 100, "latin-1", "latin-1"),
         (CHINESE, "gb18030", "gb18030"),
         ("模型\n", "gb18030", "gb18030"),
         (CHINESE * 50, "gbk", "gb18030"),
@@ -42,6 +44,8 @@ def text_of(path) -> str:
         (CHINESE, "utf-16", "utf-16 (byte-order mark)"),
         (FRENCH, "utf-16-le", "utf-16-le"),
         (CHINESE, "utf-16-be", "utf-16-be"),
+        ("\u4e00\u4e8c\u4e09\n" * 20, "utf-16-le", "utf-16-le"),
+        ("\u4e00" * 50 + "\n", "utf-16-be", "utf-16-be"),
         (CHINESE, "utf-32", "utf-32 (byte-order mark)"),
     ],
 )

@@ -21,8 +21,9 @@ from sharprank.errors import UserError
 from sharprank.progress import say
 
 BLOCK_BYTES = 1 << 16
-ENOUGH = 24
-"""Bytes beyond ASCII from which chardet's guess is taken as it is; its confidence says little, this says more."""
+ENOUGH, ENOUGH_KINDS = 24, 6
+"""Bytes beyond ASCII, and different ones among them, from which chardet's guess is taken as it is; its confidence says
+little (0.08 for good German, 0.13 for a wrong page), these say more."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -86,7 +87,11 @@ def readable(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=4096)
 def detect_encoding(path: Path, size: int, mtime_ns: int) -> str:
-    """The encoding of a file (size and time are asked for so that a changed file is looked at again)."""
+    """The encoding of a file (size and time are asked for so that a changed file is looked at again).
+
+    A file that begins with plain ASCII is read up to its first other byte, and then again by its reader: the encoding
+    must be known before the first line is given out. That costs a tenth of parsing its lines, and no memory.
+    """
     with open_bytes(path) as file:
         sample = file.read(BLOCK_BYTES)
         for mark, encoding in _MARKS:
@@ -115,12 +120,18 @@ def _is_mostly_utf8(sample: bytes) -> bool:
 
 
 def _utf16_without_mark(sample: bytes) -> str | None:
-    """In UTF-16 the zero bytes of line breaks, quotes and latin letters all fall on the same side."""
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if min(even, odd) > 0.05 * max(even, odd):
-        return None
-    encoding = "utf-16-le" if odd > even else "utf-16-be"
-    return encoding if _decodes(sample[: len(sample) // 2 * 2 - 2], encoding) else None
+    """The byte order in which there are line breaks, blanks and quotes; in the other one these are no characters.
+
+    Counting zero bytes would not do: the commonest Chinese character, U+4E00, has one on the other side.
+    """
+    seen: dict[str, int] = {}
+    for encoding in ("utf-16-le", "utf-16-be"):
+        whole = sample[: len(sample) // 2 * 2]
+        if _decodes(whole, encoding):
+            text = whole.decode(encoding, "ignore")
+            seen[encoding] = 0 if "\0" in text else sum(map(text.count, '\n "'))
+    worst, best = sorted(("utf-16-le", "utf-16-be"), key=lambda encoding: seen.get(encoding, 0))
+    return best if seen.get(best, 0) > 10 * seen.get(worst, 0) else None
 
 
 def _guess(sample: bytes) -> str | None:
@@ -128,7 +139,8 @@ def _guess(sample: bytes) -> str | None:
     import chardet
 
     named = (chardet.detect(sample)["encoding"] or "").lower()
-    if len(sample.translate(None, bytes(range(128)))) < ENOUGH or not named:
+    beyond_ascii = sample.translate(None, bytes(range(128)))
+    if len(beyond_ascii) < ENOUGH or len(set(beyond_ascii)) < ENOUGH_KINDS or not named:
         named = _looks_like(sample) or named
     if named in ("gb2312", "gbk", "gb18030", "hz-gb-2312", "euc-cn"):
         named = "gb18030"  # the superset of the others
