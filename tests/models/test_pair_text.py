@@ -20,8 +20,9 @@ def tokenizer(request):
 
 
 def own_pair(tokenizer, query, passage, max_length):
-    whole = tokenizer(query, passage, truncation="only_second", max_length=max_length, return_token_type_ids=True)
-    return whole["input_ids"], whole["token_type_ids"]
+    """As sentence-transformers calls it, with lists: `tokenizer(query, "")` would give no pair."""
+    whole = tokenizer([query], [passage], truncation="only_second", max_length=max_length, return_token_type_ids=True)
+    return whole["input_ids"][0], whole["token_type_ids"][0]
 
 
 @settings(deadline=None, max_examples=60)
@@ -75,3 +76,10 @@ def test_a_tokenizer_whose_pairs_are_not_its_parts_falls_back_and_says_so(tiny_b
 
 def test_no_pairs_are_no_work(tokenizer):
     assert PairTokenizer(tokenizer, max_length=60).encode([]) == []
+
+
+@pytest.mark.parametrize("tokenizer", ["tiny_tokenizer", "tiny_unigram_tokenizer"])
+def test_an_empty_passage_is_still_a_pair_and_does_not_end_splicing(request, tokenizer):
+    pairs = PairTokenizer(request.getfixturevalue(tokenizer), max_length=32)
+    assert pairs.can_splice([("river", ""), ("", "river"), ("", "")])
+    assert len(pairs.encode([("river", "")])[0][0]) == pairs.num_special + 1

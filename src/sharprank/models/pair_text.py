@@ -60,11 +60,11 @@ class PairTokenizer:
         """Token ids of queries, cut to `query_max_length`, without special tokens."""
         return self._parts(texts, self.query_max_length)
 
-    def passages(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of passages, cut to `max_length`, without special tokens."""
-        return self._parts(texts, self.max_length)
+    def passages(self, texts: Sequence[str], *, whole: bool = False) -> Tokens:
+        """Token ids of passages without special tokens, cut to `max_length` unless `whole`."""
+        return self._parts(texts, None if whole else self.max_length)
 
-    def _parts(self, texts: Sequence[str], limit: int) -> Tokens:
+    def _parts(self, texts: Sequence[str], limit: int | None) -> Tokens:
         ids: list[list[int]] = []
         for start in range(0, len(texts), _CHUNK):
             ids += _encode(self.tokenizer, list(texts[start : start + _CHUNK]), limit)
@@ -106,10 +106,20 @@ class PairTokenizer:
         query_ids = self.queries([query])[0]
         if len(query_ids) == self.query_max_length:
             query = self.tokenizer.decode(query_ids, clean_up_tokenization_spaces=False)
-        whole = self.tokenizer(
-            query, passage, truncation="only_second", max_length=self.max_length, return_token_type_ids=True
+        whole = self.tokenizer(  # lists, because beside a single query an empty passage counts as none
+            [query], [passage], truncation="only_second", max_length=self.max_length, return_token_type_ids=True
         )
-        return np.asarray(whole["input_ids"]), np.asarray(whole["token_type_ids"])
+        return np.asarray(whole["input_ids"][0]), np.asarray(whole["token_type_ids"][0])
+
+    @property
+    def num_special(self) -> int:
+        """Special tokens of a pair."""
+        return self.layout.num_special if self.layout else self.tokenizer.num_special_tokens_to_add(pair=True)
+
+    def join(self, query_ids: np.ndarray, passage_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, types) of one pair from its two parts, where they cannot be spliced: by way of their texts."""
+        texts = [self.tokenizer.decode(ids, clean_up_tokenization_spaces=False) for ids in (query_ids, passage_ids)]
+        return self._whole(texts[0], texts[1])
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[np.ndarray, np.ndarray]]:
         """(ids, types) of every pair; each distinct text is tokenised once."""

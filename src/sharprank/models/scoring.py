@@ -6,7 +6,7 @@ Knows nothing of files and of measures. A score does not depend on which other p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,11 @@ from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
 from sharprank.models.devices import choose_device, choose_dtype, token_budget
 from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer
+from sharprank.models.windows import WindowRule, pair_windows
 from sharprank.progress import progress_bar
 from sharprank.records import Run
+
+TokenPair = tuple[np.ndarray, np.ndarray]
 
 _PAIRS_AT_ONCE = 20_000
 """Pairs tokenised together: enough to meet every passage once for most query sets, few enough for memory."""
@@ -68,27 +71,40 @@ class PairScorer:
         length = check_max_length(max_length, model.config, tokenizer, flag="max_length")
         return cls(model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen))
 
-    def score(self, pairs: Sequence[tuple[str, str]], *, progress: str | None = None) -> np.ndarray:
+    def score(
+        self, pairs: Sequence[tuple[str, str]], *, windows: WindowRule | None = None, progress: str | None = None
+    ) -> np.ndarray:
         """Raw scores (logits) of (query, passage) pairs, float32 [P], in input order.
 
         Args:
+            windows: read long passages whole, in overlapping windows, and take the best; without it they are cut.
             progress: a word for the progress bar; no bar without it.
 
         Raises:
             UserError: the model gave a score that is not a number.
         """
-        scores = np.empty(len(pairs), dtype=np.float32)
+        scores = np.full(len(pairs), -np.inf, dtype=np.float32)
         with progress_bar(total=len(pairs), desc=progress, unit="pair") as bar:
             for start in range(0, len(pairs), _PAIRS_AT_ONCE):
                 chunk = pairs[start : start + _PAIRS_AT_ONCE]
-                for indices, values in self._batches(chunk):
-                    scores[start + np.asarray(indices)] = values
-                    bar.update(len(indices))
+                sequences, owners = self._sequences(chunk, windows)
+                for indices, values in self._batches(sequences):
+                    with np.errstate(invalid="ignore"):  # nan is reported below, with its pair
+                        np.maximum.at(scores, start + owners[indices], values)
+                    bar.update(len(indices) if windows is None else 0)
+                bar.update(0 if windows is None else len(chunk))
         self._refuse_nan(scores, pairs)
         return scores
 
-    def _batches(self, pairs: Sequence[tuple[str, str]]) -> Any:
-        sequences = self.pair_tokenizer.encode(pairs)
+    def _sequences(
+        self, pairs: Sequence[tuple[str, str]], windows: WindowRule | None
+    ) -> tuple[list[TokenPair], np.ndarray]:
+        """Token sequences, and the pair that each belongs to."""
+        if windows is not None:
+            return pair_windows(self.pair_tokenizer, pairs, windows)
+        return self.pair_tokenizer.encode(pairs), np.arange(len(pairs))
+
+    def _batches(self, sequences: Sequence[TokenPair]) -> Iterator[tuple[list[int], np.ndarray]]:
         lengths = np.asarray([len(ids) for ids, _ in sequences])
         packed = self.model.config._attn_implementation == ATTENTION_NAME
         for indices in plan_batches(lengths, budget=self.budget, packed=packed):
