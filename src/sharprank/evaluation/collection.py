@@ -16,6 +16,7 @@ from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.collections import is_collection, read_collection
 from sharprank.formats.trec import read_run
+from sharprank.metrics.orders import best_first
 from sharprank.records import Collection, Run
 from sharprank.retrieval.bm25 import BM25
 
@@ -72,11 +73,6 @@ def collection_task(collection: Collection, first_stage: Run, *, depth: int, fir
         counts=counts,
         notes=_notes(counts),
     )
-
-
-def best_first(scores: Mapping[str, float]) -> list[str]:
-    """Passage ids by falling score, equal scores by id."""
-    return sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
 
 
 def _bm25(collection: Collection, depth: int) -> Run:

@@ -5,13 +5,14 @@ Knows scorers only by their `score` method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from sharprank.errors import UserError
 from sharprank.evaluation.task import RankingTask
+from sharprank.metrics.orders import with_tail
 from sharprank.records import Run
 
 
@@ -48,22 +49,11 @@ def score_candidates(task: RankingTask, scorer: Scorer, *, progress: str | None 
 
 def with_tails(run: Run, task: RankingTask) -> Run:
     """The run with each query's passages beyond the depth behind its re-ranked ones, ties among them kept."""
-    complete = {query_id: dict(scores) for query_id, scores in run.items()}
-    for query_id, tail in task.tails.items():
-        if tail:
-            complete[query_id].update(_behind(tail, (task.first_stage or {})[query_id], run[query_id]))
-    return complete
-
-
-def _behind(tail: Sequence[str], first_scores: Mapping[str, float], reranked: Mapping[str, float]) -> dict[str, float]:
-    """Scores for the tail: whole numbers below the lowest re-ranked score, one step for each different first score."""
-    scores: dict[str, float] = {}
-    level, before = float(np.floor(min(reranked.values()))), None
-    for passage_id in tail:
-        if first_scores[passage_id] != before:
-            level, before = level - 1.0, first_scores[passage_id]
-        scores[passage_id] = level
-    return scores
+    first_stage = task.first_stage or {}
+    return {
+        query_id: with_tail(scores, task.tails.get(query_id, ()), first_stage.get(query_id, {}))
+        for query_id, scores in run.items()
+    }
 
 
 def _refuse_nan(scores: np.ndarray, keys: Sequence[tuple[str, str]], pairs: Sequence[tuple[str, str]]) -> None:
