@@ -19,6 +19,8 @@ COMMANDS = {
     "mine": "find hard negatives for (query, positives) rows in a pool of passages",
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
+    "convert": "other systems' data to rows, and rows to theirs",
+    "download": "fetch a model from the Hugging Face hub for use without a network",
     "doctor": "say what is installed, what is missing, and how to get it",
 }
 
