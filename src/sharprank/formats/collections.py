@@ -50,7 +50,7 @@ def read_collection(path: str | Path, *, split: str | None = None) -> Collection
     qrels_path, name = _qrels_of(folder, split)
     qrels = read_qrels(qrels_path)
     passages = {passage.passage_id or "": passage.text for passage in iter_corpus(folder)}
-    queries = _queries(folder)
+    queries = read_queries(folder)
     missing = [query_id for query_id in qrels if query_id not in queries]
     if missing:
         raise UserError(
@@ -101,10 +101,15 @@ def iter_corpus(path: str | Path) -> Iterator[Passage]:
         say(f"note: {table}: {num_empty:,} of {len(seen):,} passages are empty")
 
 
-def _queries(folder: Path) -> dict[str, str]:
-    table = find_table(folder, "queries")
+def read_queries(path: str | Path) -> dict[str, str]:
+    """The queries of a collection by id.
+
+    Raises:
+        UserError: a query without id or text, an id twice, no queries at all.
+    """
+    table = find_table(Path(path).expanduser(), "queries")
     if table is None:
-        raise UserError(f"{folder} holds no queries", fix="add queries.jsonl with _id and text")
+        raise UserError(f"{path} holds no queries", fix="add queries.jsonl with _id and text")
     queries: dict[str, str] = {}
     for record in iter_records(Source(str(table)), bad_rows=BadRows(skip_hint=None)):
         query_id = passage_id(record.fields)

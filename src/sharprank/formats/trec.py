@@ -10,6 +10,7 @@ from pathlib import Path
 from sharprank.errors import UserError
 from sharprank.formats.encoding import is_broken, open_text
 from sharprank.formats.writers import atomic_open
+from sharprank.metrics.orders import best_first
 from sharprank.records import Place, Qrels, Run
 
 _RUN_LINE = "write `query Q0 passage rank score tag`"
@@ -65,14 +66,22 @@ def write_run(path: str | Path, run: Mapping[str, Mapping[str, float]], *, tag: 
     Raises:
         UserError: an id with white space, which the format cannot hold.
     """
-    tag = re.sub(r"\s+", "_", tag) or "run"
     with atomic_open(path) as file:
         for query_id, ranking in run.items():
-            scores = {passage_id: float(score) for passage_id, score in ranking.items()}
-            ordered = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
-            for rank, (passage_id, score) in enumerate(ordered, 1):
-                _check_line(query_id, passage_id, score)
-                file.write(f"{query_id} Q0 {passage_id} {rank} {score!r} {tag}\n")
+            file.writelines(run_lines(query_id, ranking, tag=tag))
+
+
+def run_lines(query_id: str, ranking: Mapping[str, float], *, tag: str) -> Iterator[str]:
+    """One query's lines of a TREC run.
+
+    Raises:
+        UserError: an id with white space, or a score that is not finite.
+    """
+    tag = re.sub(r"\s+", "_", tag) or "run"
+    scores = {passage_id: float(score) for passage_id, score in ranking.items()}
+    for rank, passage_id in enumerate(best_first(scores), 1):
+        _check_line(query_id, passage_id, scores[passage_id])
+        yield f"{query_id} Q0 {passage_id} {rank} {scores[passage_id]!r} {tag}\n"
 
 
 def _check_line(query_id: str, passage_id: str, score: float) -> None:
