@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 
 import pytest
@@ -46,6 +47,8 @@ def text_of(path) -> str:
         (CHINESE, "utf-16-be", "utf-16-be"),
         ("\u4e00\u4e8c\u4e09\n" * 20, "utf-16-le", "utf-16-le"),
         ("\u4e00" * 50 + "\n", "utf-16-be", "utf-16-be"),
+        (RUSSIAN, "utf-16-le", "utf-16-le"),
+        (RUSSIAN.strip(), "utf-16-be", "utf-16-be"),
         (CHINESE, "utf-32", "utf-32 (byte-order mark)"),
     ],
 )
@@ -58,7 +61,7 @@ def test_other_encodings_are_recognised_and_said(write, capsys, text, encoding, 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("text", ["plain\n", FRENCH, CHINESE, "😀\n", ""])
+@pytest.mark.parametrize("text", ["plain\n", FRENCH, CHINESE, "😀\n", "", "a zero \0 is\nno reason to doubt\n"])
 def test_utf8_is_read_without_a_word(write, capsys, text, encoding):
     assert text_of(write("a.txt", text, encoding=encoding)) == text
     assert capsys.readouterr().err == ""
@@ -121,6 +124,19 @@ def test_what_is_no_text_is_refused(write):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         text_of(tmp_path / "none.txt")
+
+
+def test_a_file_that_may_not_be_read_is_refused(write, monkeypatch):
+    path = write("secret.txt", "x")
+
+    def forbidden(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(encoding_module, "open_bytes", forbidden)  # tests may run as root, who may read everything
+    with pytest.raises(UserError) as caught:
+        text_of(path)
+    assert caught.value.problem == f"{path} cannot be read: Permission denied"
+    assert caught.value.fix == "name a file that you may read"
 
 
 def test_a_cut_or_false_gzip_file_is_refused(write, tmp_path):

@@ -94,6 +94,7 @@ def test_an_array_in_a_jsonl_file_is_refused_with_the_way_out(write):
         ("nonsense", "malformed JSON"),
         ('{"a": ' + "1" * 5000 + "}", "malformed JSON"),
         ('{"a": ' + "[" * 100_000 + "}", "malformed JSON"),
+        ('{"a": 1, "b": 2, "a": 1}', "a field twice"),
         ('"text"', "not an object"),
         ("[1]", "not an object"),
         ("null", "not an object"),
@@ -186,3 +187,22 @@ def test_a_large_file_is_never_in_memory(write, layout):
         tracemalloc.stop()
     assert count == 8000
     assert peak < path.stat().st_size / 4
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_key_that_stands_twice_is_named_since_one_value_would_be_lost(write, name):
+    good, bad = '{"query": "a", "pos": "b"}', '{"query": "a", "pos": "b", "pos": "c"}'
+    text = f"{good}\n{bad}\n" if name == "a.jsonl" else f"[{good},\n{bad}]"
+    path = write(name, text)
+    with pytest.raises(UserError) as caught:
+        fields(path)
+    assert caught.value.problem == f"{path}:2: 'pos' stands there twice"
+    assert caught.value.fix == "keep one of them, or pass --on_bad_row skip"
+    assert read(path, "skip") == ([{"query": "a", "pos": "b"}], {"a field twice": 1})
+
+
+def test_nesting_at_the_edge_of_what_can_be_read_is_a_row_or_an_error(write):
+    for depth in range(900, 1000, 3):
+        path = write(f"{depth}.jsonl", '{"a": "\\u00e9", "b": ' + "[" * depth + "]" * depth + "}\n")
+        rows, counts = read(path, "skip")
+        assert len(rows) + counts["malformed JSON"] == 1

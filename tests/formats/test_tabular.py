@@ -132,3 +132,8 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path):
 def test_an_ending_that_no_reader_takes_is_refused(write, name):
     with pytest.raises(UserError, match="ending that no reader takes"):
         fields(write(name, json.dumps({"query": "a"})))
+
+
+def test_a_zero_character_in_a_quoted_tsv_cell_is_no_quote(write):
+    path = write("a.tsv", 'a\tb\n"x ""y"" \0"\tz\n')
+    assert [dict(record.fields) for record in iter_file(path, BadRows())] == [{"a": 'x "y" \0', "b": "z"}]

@@ -21,7 +21,7 @@ from sharprank.errors import UserError
 from sharprank.progress import say
 
 BLOCK_BYTES = 1 << 16
-ENOUGH, ENOUGH_KINDS = 24, 6
+ENOUGH, ENOUGH_KINDS = 24, 5
 """Bytes beyond ASCII, and different ones among them, from which chardet's guess is taken as it is; its confidence says
 little (0.08 for good German, 0.13 for a wrong page), these say more."""
 _MARKS = (
@@ -102,7 +102,7 @@ def detect_encoding(path: Path, size: int, mtime_ns: int) -> str:
         while sample and sample.isascii() and b"\0" not in sample:
             sample = file.read(BLOCK_BYTES)
         sample += file.read(BLOCK_BYTES)
-    if b"\0" not in sample and _is_mostly_utf8(sample):
+    if _is_mostly_utf8(sample) and not _ends_lines_with_two_bytes(sample):
         return "utf-8"
     encoding = _utf16_without_mark(sample) if b"\0" in sample else _guess(_telling_lines(sample))
     if encoding is None:
@@ -117,6 +117,11 @@ def _is_mostly_utf8(sample: bytes) -> bool:
     damaged = text.count("\ufffd")
     intact = sum(not char.isascii() for char in text) - damaged if damaged else 0
     return damaged == 0 or intact > 10 * damaged
+
+
+def _ends_lines_with_two_bytes(sample: bytes) -> bool:
+    """UTF-16, perhaps: zeros stand beside the line feeds, not just here and there. (Cyrillic UTF-16 is valid UTF-8.)"""
+    return b"\0" in sample and 2 * (sample.count(b"\n\0") + sample.count(b"\0\n")) >= sample.count(b"\n")
 
 
 def _utf16_without_mark(sample: bytes) -> str | None:

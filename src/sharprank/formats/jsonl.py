@@ -21,6 +21,24 @@ _BLANKS = re.compile(r"[ \t\r\n\ufeff]*")
 _BROKEN = {"fix": "write the text again as UTF-8", "reason": "broken characters"}
 
 
+class _NamedTwice(dict[str, Any]):
+    """An object in which a key stands twice, so that one of its values is lost."""
+
+    key = ""
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        fields = _NamedTwice(fields)
+        names = [name for name, _ in pairs]
+        fields.key = next(name for name in names if names.count(name) > 1)
+    return fields
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_fields)
+
+
 def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """One record a line; blank lines do not count."""
     with open_text(path) as file:
@@ -44,7 +62,7 @@ def _parsed(line: str, place: Place, bad_rows: BadRows) -> Iterator[Record]:
         bad_rows.reject(place, "bytes that are no characters in the file's encoding", **_BROKEN)
         return
     try:
-        fields = json.loads(line)
+        fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         message = f"malformed JSON: {_reason(error)}"
         bad_rows.reject(place, message, fix="make every line one JSON object", reason="malformed JSON")
@@ -57,10 +75,19 @@ def _as_record(fields: Any, place: Place, bad_rows: BadRows, *, may_be_broken: b
         problem = f"a {_kind(fields)}, not an object"
         fix = 'write it as {"query": ...}' + (" (a file with one array is named .json)" * isinstance(fields, list))
         bad_rows.reject(place, problem, fix=fix, reason="not an object")
-    elif may_be_broken and is_broken(json.dumps(fields, ensure_ascii=False)):
+    elif isinstance(fields, _NamedTwice):
+        bad_rows.reject(place, f"{fields.key!r} stands there twice", fix="keep one of them", reason="a field twice")
+    elif may_be_broken and is_broken(_written(fields)):
         bad_rows.reject(place, "half of a surrogate pair, which is no character", **_BROKEN)
     else:
         yield Record(fields, place)
+
+
+def _written(fields: dict[str, Any]) -> str:
+    try:
+        return json.dumps(fields, ensure_ascii=False)
+    except RecursionError:  # so deep that it could just be read: nothing of ours, and never written again
+        return ""
 
 
 def _kind(value: Any) -> str:
@@ -99,7 +126,6 @@ class _Items:
         self._file, self._path = file, path
         self._text, self._position, self._line = "", 0, 1  # what was read, how much of it is used, the line there
         self._at_end = False
-        self._decoder = json.JSONDecoder()
 
     def __iter__(self) -> Iterator[tuple[int, Any, bool]]:
         in_array = self._peek() == "["
@@ -147,7 +173,7 @@ class _Items:
     def _item(self) -> tuple[int, Any, bool]:
         while True:
             try:
-                value, end = self._decoder.raw_decode(self._text, self._position)
+                value, end = _DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
                 # What a chunk's end cuts looks like an error at that end, or like a string that is never closed.
                 cut = error.pos > len(self._text) - 16 or error.msg.startswith("Unterminated string")

@@ -40,9 +40,9 @@ def _cells(line: str) -> list[str]:
 
 def _tsv_cell(cell: str) -> str:
     if len(cell) >= 2 and cell[0] == cell[-1] == '"':
-        inner = cell[1:-1].replace('""', "\0")
-        if '"' not in inner:
-            return inner.replace("\0", '"')
+        inner = cell[1:-1]
+        if '"' not in inner.replace('""', ""):
+            return inner.replace('""', '"')
     return cell
 
 
