@@ -21,8 +21,9 @@ def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], 
 
     path = resolve_model(name_or_path)
 
-    from sharprank.models.cross_encoder import check_max_length, load_config, load_tokenizer
+    from sharprank.models.cross_encoder import check_max_length
     from sharprank.models.devices import choose_device, choose_dtype
+    from sharprank.models.loading import load_config, load_tokenizer
     from sharprank.models.scoring import PairScorer
 
     choose_dtype(config.dtype, choose_device(config.device))

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from sharprank.errors import UserError
-from sharprank.models.cross_encoder import load_config, load_tokenizer
 from sharprank.models.devices import choose_device, choose_dtype
 from sharprank.models.encode import pooled_states
 from sharprank.models.encoder_config import EncoderConfig, read_encoder_config
+from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, usable_positions
 from sharprank.progress import progress_bar, say
@@ -231,16 +231,7 @@ class BiEncoder:
 def _load_model(path: str, *, trust_remote_code: bool, cache_dir: str | None) -> Any:
     from transformers import AutoModel
 
-    try:
-        return AutoModel.from_pretrained(
-            path, dtype=torch.float32, trust_remote_code=trust_remote_code, cache_dir=cache_dir
-        )
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"model {path} cannot be loaded: {reason}",
-            fix="check the name, or download the model first and name its folder",
-        ) from error
+    return load_weights(AutoModel, path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
 
 
 def _length(asked: int | None, config: EncoderConfig, model_config: Any, tokenizer: Any, *, flag: str) -> int:

@@ -6,8 +6,6 @@ a maximum length beyond the model's positions.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 
 from sharprank.errors import UserError
 from sharprank.models.head import add_mean_layer
+from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, reads_first_tokens, usable_positions
 from sharprank.progress import say
@@ -41,6 +40,8 @@ def load_cross_encoder(
     Raises:
         UserError: no such model, no tokenizer, several labels, no safetensors weights.
     """
+    from transformers import AutoModelForSequenceClassification
+
     path = resolve_model(name_or_path)
     config = load_config(config_name or path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
     has_head = _has_head(config)
@@ -53,7 +54,10 @@ def load_cross_encoder(
     tokenizer = load_tokenizer(tokenizer_name or path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
     if not has_head and config.model_type == "modernbert":
         config.classifier_pooling = "mean"
-    model = _load_model(path, config, seed=seed, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        options = {"config": config, "trust_remote_code": trust_remote_code, "cache_dir": cache_dir}
+        model = load_weights(AutoModelForSequenceClassification, path, **options)
     if not has_head:
         add_mean_layer(model)
     if not has_head and not for_training:
@@ -63,78 +67,8 @@ def load_cross_encoder(
     return model, tokenizer
 
 
-def load_config(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
-    """The model's configuration; `path` as `resolve_model` gave it."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
-    except (OSError, ValueError) as error:
-        raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_hub_fix(error)) from error
-
-
-def load_tokenizer(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
-    """The model's own tokenizer."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"tokenizer of {path} cannot be loaded: {_first_line(error)}",
-            fix="save the tokenizer beside the model, or name it with --tokenizer_name",
-        ) from error
-
-
-def _load_model(path: str, config: Any, *, seed: int, trust_remote_code: bool, cache_dir: str | None) -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    with torch.random.fork_rng(devices=[]), quiet_transformers():
-        torch.manual_seed(seed)
-        try:
-            return AutoModelForSequenceClassification.from_pretrained(
-                path,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=trust_remote_code,
-                cache_dir=cache_dir,
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_hub_fix(error)) from error
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' loading bars and reports off the screen; what matters in them is said by the caller."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
-
-
 def _has_head(config: Any) -> bool:
     return any("ForSequenceClassification" in name for name in config.architectures or [])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _hub_fix(error: BaseException) -> str:
-    text = str(error)
-    if "trust_remote_code" in text:
-        return "read the model's code, then pass --trust_remote_code True"
-    if "safetensors" in text:
-        return "only safetensors weights are loaded; convert them: model.save_pretrained(folder)"
-    return "check the name, or download the model first and name its folder (no hub is asked when HF_HUB_OFFLINE=1)"
 
 
 def check_max_length(max_length: int | None, config: Any, tokenizer: Any, *, flag: str = "--max_len") -> int:

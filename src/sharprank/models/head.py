@@ -20,7 +20,7 @@ import torch
 from sharprank.models.packing import is_bert_like
 
 MEAN_WEIGHT = 3.0
-"""How much the mean of all tokens counts beside the first token; layer normalisation follows, so only the ratio does."""
+"""How much the mean of all tokens counts beside the first token (layer normalisation follows)."""
 
 
 def add_mean_layer(model: Any) -> bool:

@@ -96,7 +96,8 @@ def make_plan(config: RunConfig) -> Plan:
 
 def _check_models(config: RunConfig) -> None:
     """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
-    from sharprank.models.cross_encoder import check_max_length, load_config, load_tokenizer
+    from sharprank.models.cross_encoder import check_max_length
+    from sharprank.models.loading import load_config, load_tokenizer
     from sharprank.models.minilm import resolve_model
 
     resolve_model(config.embedder_name_or_path)

@@ -17,15 +17,10 @@ from sharprank.errors import UserError
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.losses.catalog import LOSSES
-from sharprank.models.cross_encoder import (
-    check_max_length,
-    load_config,
-    load_cross_encoder,
-    load_tokenizer,
-    quiet_transformers,
-)
+from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import use_byte_dropout
+from sharprank.models.loading import load_config, load_tokenizer, quiet_transformers
 from sharprank.models.minilm import resolve_model
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.progress import say

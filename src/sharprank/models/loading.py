@@ -1,0 +1,90 @@
+"""Loading from a folder or a hub: configuration, tokenizer, weights; strict, quiet, with errors a user can act on.
+
+Weights are float32 whatever precision they were stored in, and safetensors only: pickled weights run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from sharprank.errors import UserError
+
+
+def load_config(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
+    """The model's configuration; `path` as `resolve_model` gave it.
+
+    Raises:
+        UserError: it cannot be found or read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_fix(error)) from error
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
+    """The model's own tokenizer.
+
+    Raises:
+        UserError: it cannot be found or read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code, cache_dir=cache_dir)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"tokenizer of {path} cannot be loaded: {_first_line(error)}",
+            fix="save the tokenizer beside the model, or name it with --tokenizer_name",
+        ) from error
+
+
+def load_weights(auto_class: Any, path: str, **kwargs: Any) -> Any:
+    """`auto_class.from_pretrained(path, **kwargs)` in float32 from safetensors.
+
+    Args:
+        auto_class: one of transformers' Auto classes.
+
+    Raises:
+        UserError: the weights cannot be found, read, or are not safetensors.
+    """
+    try:
+        with quiet_transformers():
+            return auto_class.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **kwargs)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_fix(error)) from error
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' loading bars and reports off the screen; what matters in them is said by the caller."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _fix(error: BaseException) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return "read the model's code, then pass --trust_remote_code True"
+    if "safetensors" in text:
+        return "only safetensors weights are loaded; convert them: model.save_pretrained(folder)"
+    return "check the name, or download the model first and name its folder (no hub is asked when HF_HUB_OFFLINE=1)"
