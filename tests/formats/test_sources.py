@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 
 import pyarrow
@@ -10,6 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from sharprank.errors import UserError
+from sharprank.formats.pool import read_passages
+from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source, iter_records, source_files
 
 
@@ -120,6 +124,24 @@ def test_a_folder_without_data_is_refused(tmp_path, write):
 def test_a_path_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match="does not exist"):
         names(name)
+
+
+def test_a_path_that_cannot_even_be_looked_at_is_refused(folder, monkeypatch):
+    long = "n" * 5000 + ".jsonl"
+    for read in (iter_records, read_rows, read_passages):
+        with pytest.raises(UserError, match=r"n\.jsonl (cannot be read: File name too long|does not exist)"):
+            list(read(Source(long)))
+    root = folder("a.jsonl", "sub/b.jsonl")
+    real = os.scandir
+
+    def forbidden(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)  # tests may run as root, who may look everywhere
+    with pytest.raises(UserError, match="/sub cannot be read: Permission denied"):
+        names(root)
 
 
 def test_source_files_are_those_read(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ _QRELS_NAME = re.compile(r"[^.].*\.(tsv|txt|qrels|trec)(\.gz)?", re.IGNORECASE)
 def is_collection(path: str | Path) -> bool:
     """Whether a folder holds a corpus, queries and judgements."""
     folder = Path(path)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # says no, rather than fail, where it may not look
         return False
     tables = [find_table(folder, stem) for stem in ("corpus", "queries")]
     return None not in tables and bool(_qrels_files(folder))

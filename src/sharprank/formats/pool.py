@@ -5,6 +5,7 @@ A folder that is a collection is read as its corpus; of any other folder every f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read_passages(source: Source, *, bad_rows: BadRows | None = None) -> Iterato
 
 def _passages(source: Source, bad_rows: BadRows) -> Iterator[Passage]:
     path = Path(source.path).expanduser()
-    if path.is_file() and path.name.lower().removesuffix(".gz").endswith(".txt"):
+    if os.path.isfile(path) and path.name.lower().removesuffix(".gz").endswith(".txt"):
         yield from _lines(path, bad_rows)
         return
     if source.subset is None and find_table(path, "corpus") and find_table(path, "queries"):
@@ -54,7 +55,7 @@ def _passages(source: Source, bad_rows: BadRows) -> Iterator[Passage]:
 def find_table(folder: Path, stem: str) -> Path | None:
     """The file of a collection folder that holds its corpus or its queries, whatever the format."""
     names = (f"{stem}{suffix}{packed}" for suffix in READERS for packed in ("", ".gz"))
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
 def _lines(path: Path, bad_rows: BadRows) -> Iterator[Passage]:

@@ -6,6 +6,7 @@ dataset id. Records are streamed; nothing here knows what their fields mean.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.encoding import readable
 from sharprank.formats.hub import is_dataset_repository, iter_dataset
 from sharprank.formats.readers import READERS, iter_file, known_suffix, unknown_ending
 from sharprank.formats.splits import files_of_split
@@ -53,9 +55,11 @@ def iter_records(
         UserError: nothing there, no data files, an unknown subset or split, a malformed line.
     """
     path = Path(source.path).expanduser()
-    if path.exists() and not is_dataset_repository(path):
+    with readable(path):
+        is_there, is_repository = path.exists(), is_dataset_repository(path)
+    if is_there and not is_repository:
         return _iter_files(source_files(source, default_split=default_split), bad_rows or BadRows())
-    if path.exists() or _looks_like_hub_id(source.path):
+    if is_there or _looks_like_hub_id(source.path):
         return iter_dataset(str(path), subset=source.subset, split=source.split, default_split=default_split or "train")
     raise UserError(f"{source.path} does not exist", fix="check the path, or name a Hugging Face dataset id")
 
@@ -76,6 +80,11 @@ def source_files(source: Source, *, default_split: str | None = "train") -> list
         UserError: see `iter_records`.
     """
     path = Path(source.path).expanduser()
+    with readable(path):
+        return _source_files(source, path, default_split)
+
+
+def _source_files(source: Source, path: Path, default_split: str | None) -> list[Path]:
     if path.is_dir():
         root = path if source.subset is None else _subset_of(path, source.subset)
         if root.is_dir():
@@ -103,7 +112,13 @@ def _some_data_files(folder: Path) -> list[Path]:
 
 def data_files(folder: Path) -> list[Path]:
     """Every file below a folder that a reader takes, sorted by path; not hidden ones, nor statistics of outputs."""
-    files = [child for child in folder.rglob("*") if known_suffix(child) is not None and child.is_file()]
+
+    def stop(error: OSError) -> None:
+        with readable(Path(error.filename)):
+            raise error  # a folder that may not be read is not to be passed over
+
+    found = (Path(parent, name) for parent, _, names in os.walk(folder, onerror=stop) for name in names)
+    files = [child for child in found if known_suffix(child) is not None and child.is_file()]
     relative = {child: child.relative_to(folder) for child in files}
     return sorted((child for child in files if _is_data(relative[child])), key=lambda child: relative[child].as_posix())
 
