@@ -117,6 +117,14 @@ def test_a_positive_that_is_a_text_counts_as_one_and_is_said_once(write, capsys)
     )
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json.gz"])
+def test_in_json_a_text_that_looks_like_a_list_is_one_text(write, name):
+    text = json.dumps({"query": "what does it print", "pos": "['a', 'b']", "neg": '["c"]'})
+    [row] = read_rows(Source(str(write(name, text))))
+    assert (row.positives, row.negatives) == (("['a', 'b']",), ('["c"]',))
+    assert row.fields["pos"] == ["['a', 'b']"]
+
+
 def test_a_list_of_one_positive_is_no_news(write, capsys):
     read(write("rows.jsonl", json.dumps(GOOD) + "\n"))
     assert capsys.readouterr().err == ""

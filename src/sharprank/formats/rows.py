@@ -16,6 +16,7 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows, shown
 from sharprank.formats.collections import is_collection
+from sharprank.formats.readers import known_suffix
 from sharprank.formats.sources import Source, iter_records
 from sharprank.progress import say
 from sharprank.records import Record, TrainRow
@@ -102,7 +103,7 @@ def parse_row(record: Record, *, keys: RowKeys, bad_rows: BadRows) -> TrainRow |
 
 
 def _parse(record: Record, keys: RowKeys) -> TrainRow:
-    fields = record.fields
+    fields = _with_lists(record, keys)
     query = _query(fields, keys.query)
     positives = _texts(fields, keys.positives)
     if not positives:
@@ -118,7 +119,7 @@ def _parse(record: Record, keys: RowKeys) -> TrainRow:
         neg_scores=_scores(fields, keys.neg_scores, len(negatives), keys.negatives),
         prompt=_prompt(fields, keys.prompt),
         place=record.place,
-        fields=_with_lists(fields, keys),
+        fields=fields,
     )
 
 
@@ -147,8 +148,6 @@ def _texts(fields: Mapping[str, Any], key: str) -> tuple[str, ...]:
     value = fields.get(key)
     if value is None:
         return ()
-    if isinstance(value, str):
-        value = _list_in(value)
     if not isinstance(value, (list, tuple)):
         raise _Bad(
             f"{key!r} is {shown(value)}, not a list of texts", fix="make it a list", reason=f"{key} is not a list"
@@ -173,7 +172,7 @@ def _list_in(cell: str) -> list[Any]:
                 continue
             if isinstance(value, list) and (not value or any(isinstance(item, str) for item in value)):
                 return value
-    return [cell] if text else []
+    return _list_of_one(cell)
 
 
 def _scores(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: str) -> tuple[float, ...] | None:
@@ -216,13 +215,22 @@ def _score(score: Any, name: str, key: str) -> float:
     return number
 
 
-def _with_lists(fields: Mapping[str, Any], keys: RowKeys) -> Mapping[str, Any]:
-    """The record with its cells taken apart, so that whoever writes it back writes lists."""
-    texts = {key: _list_in(fields[key]) for key in (keys.positives, keys.negatives) if isinstance(fields.get(key), str)}
-    scores = {
-        key: _score_list(fields[key]) for key in (keys.pos_scores, keys.neg_scores) if isinstance(fields.get(key), str)
-    }
-    return {**fields, **texts, **scores} if texts or scores else fields
+def _with_lists(record: Record, keys: RowKeys) -> Mapping[str, Any]:
+    """The record with its cells taken apart, so that whoever writes it back writes lists.
+
+    In JSON, which has lists, a text is one text even if it looks like a list (a passage about Python may well).
+    """
+    fields = record.fields
+    texts = [key for key in (keys.positives, keys.negatives) if isinstance(fields.get(key), str)]
+    scores = [key for key in (keys.pos_scores, keys.neg_scores) if isinstance(fields.get(key), str)]
+    if not texts and not scores:
+        return fields
+    apart = _list_of_one if known_suffix(Path(record.place.path)) in (".json", ".jsonl") else _list_in
+    return {**fields, **{key: apart(fields[key]) for key in texts}, **{key: _score_list(fields[key]) for key in scores}}
+
+
+def _list_of_one(text: str) -> list[Any]:
+    return [text] if text.strip() else []
 
 
 def _empty(value: Any) -> str:
