@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,9 +58,10 @@ def packed_attention(
             return varlen(query, key, value, packing, scale), None
     longest = max(packing.lengths)
     if torch.is_grad_enabled() and query.requires_grad and not query.is_cuda and longest <= _MATH_MAX_LENGTH:
-        out: Any = _PackedMath.apply(query[0], key[0], value[0], packing.lengths, scale, window, dropout)
+        setting = _Setting(packing.lengths, scale, window, dropout)
+        out: Any = _PackedMath.apply(query[0], key[0], value[0], setting)
         return out.unsqueeze(0), None
-    return _each_sequence(query, key, value, packing.lengths, scale, window, dropout), None
+    return _each_sequence(query, key, value, packing.lengths, scale=scale, window=window, dropout=dropout), None
 
 
 def packed_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
@@ -107,6 +109,7 @@ def _each_sequence(
     key: torch.Tensor,
     value: torch.Tensor,
     lengths: tuple[int, ...],
+    *,
     scale: float,
     window: int | None,
     dropout: float,
@@ -119,6 +122,16 @@ def _each_sequence(
     return torch.cat(outs, dim=2).transpose(1, 2)
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What one attention call needs beside its tensors."""
+
+    lengths: tuple[int, ...]
+    scale: float
+    window: int | None
+    dropout: float
+
+
 class _PackedMath(torch.autograd.Function):
     """softmax(q k' * scale) v for every sequence of a pack in one autograd node; q, k, v [N, T, D] -> [Tq, N, D]."""
 
@@ -128,13 +141,11 @@ class _PackedMath(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        lengths: tuple[int, ...],
-        scale: float,
-        window: int | None,
-        dropout: float,
+        setting: _Setting,
     ) -> torch.Tensor:
+        lengths, scale, window = setting.lengths, setting.scale, setting.window
         out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
-        byte_mask = ByteMask(dropout)
+        byte_mask = ByteMask(setting.dropout)
         probabilities, masks = [], []
         for rows, cols in _bounds(lengths, query.shape[1]):
             scores = torch.matmul(query[:, rows], key[:, cols].transpose(1, 2)).mul_(scale)
@@ -171,7 +182,7 @@ class _PackedMath(torch.autograd.Function):
             grad_s.mul_(ctx.scale)
             grads[0][rows] = torch.matmul(grad_s, key[:, cols]).transpose(0, 1)
             grads[1][cols] = torch.matmul(grad_s.transpose(1, 2), query[:, rows]).transpose(0, 1)
-        return (*(grad.transpose(0, 1) for grad in grads), None, None, None, None)
+        return (*(grad.transpose(0, 1) for grad in grads), None)
 
 
 def _varlen(window: int | None) -> Any:

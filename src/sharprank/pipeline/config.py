@@ -45,7 +45,7 @@ class RunConfig:
     per_device_train_batch_size: int = _flag("groups a step", 8)
     num_train_epochs: float = _flag("passes over the rows", 3.0)
     max_steps: int = _flag("steps, whatever the number of rows; -1: as many as the epochs have", -1)
-    learning_rate: float = _flag("peak learning rate", 2e-5)
+    learning_rate: float | None = _flag("peak learning rate; by default by the width of the model, and said")
     max_len: int | None = _flag("tokens of a pair (default: 512 or the model's limit)")
 
     first_stage: Literal["dense", "bm25"] = _flag("what is re-ranked: the bi-encoder's ranking, or BM25's", "dense")
@@ -59,6 +59,10 @@ class RunConfig:
     positive_key: str = _flag("name of the positives", "pos")
     negative_key: str = _flag("name of the negatives", "neg")
     device: str | None = _flag("cpu, cuda, cuda:N or mps; by default the best there is")
+    dtype: Literal["auto", "float32", "bfloat16"] = _flag(
+        "precision of the forward passes; auto: bfloat16 where this machine is fast at it (weights stay float32)",
+        "auto",
+    )
     seed: int = _flag("of the held-out share, of mining and of training", 42)
     overwrite: bool = _flag("do every stage again, whatever is there", False)
 

@@ -134,7 +134,7 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
         embedding_cache=embedding_cache(config),
         **config.settings(
             "range_for_sampling", "negative_number", "top_up", "on_bad_row", "query_key", "positive_key",
-            "negative_key", "device", "seed", "overwrite",
+            "negative_key", "device", "dtype", "seed", "overwrite",
         ),
     )  # fmt: skip
 
@@ -148,11 +148,31 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         overwrite_output_dir=config.overwrite,
         use_cpu=True if config.device == "cpu" else None,
         report_to="none" if config.train_config is None else None,
+        bf16=_trains_in_bf16(config) or None,
+        learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
         **config.settings(
             "model_name_or_path", "train_group_size", "per_device_train_batch_size", "num_train_epochs", "max_steps",
-            "learning_rate", "max_len", "query_key", "positive_key", "negative_key", "seed",
+            "max_len", "query_key", "positive_key", "negative_key", "seed",
         ),
     )  # fmt: skip
+
+
+def _trains_in_bf16(config: RunConfig) -> bool:
+    from sharprank.models.devices import bf16_is_fast, choose_device
+
+    return config.dtype == "bfloat16" or (config.dtype == "auto" and bf16_is_fast(choose_device(config.device)))
+
+
+def default_learning_rate(model: str) -> float:
+    """A peak learning rate for a model of this width: 1e-4 at 384 (MiniLM), less in proportion for wider ones.
+
+    Narrow models want larger steps; the constant is the demo's (docs/choices.md), the proportion is common practice.
+    """
+    from sharprank.models.loading import load_config
+    from sharprank.models.minilm import resolve_model
+
+    width = getattr(load_config(resolve_model(model)), "hidden_size", 768)
+    return float(f"{1e-4 * 384 / width:.1e}")
 
 
 def evaluate_words(config: RunConfig, data: RunData, *, model: str, run: Path, output: Path) -> list[str]:
@@ -164,7 +184,7 @@ def evaluate_words(config: RunConfig, data: RunData, *, model: str, run: Path, o
         output_file=output,
         overwrite=True,
         max_length=config.max_len,
-        **config.settings("depth", "measures", "device", "seed"),
+        **config.settings("depth", "measures", "device", "dtype", "seed"),
         model_name_or_path=[model],
     )
 

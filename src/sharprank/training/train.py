@@ -91,7 +91,13 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     _say_arithmetic(rows, eval_rows, data, args, max_length)
 
     pair_tokenizer = PairTokenizer(tokenizer, max_length=max_length, query_max_length=data.query_max_len)
-    trainer = _trainer(model_options, data, args, rows, eval_rows, pair_tokenizer)
+    set_seed(args.seed)
+    trainer = _trainer(
+        _model(model_options, seed=args.seed),
+        args,
+        dataset=GroupDataset(rows, pair_tokenizer, group_size=data.train_group_size, seed=args.seed),
+        eval_rows=eval_rows,
+    )
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
     with quiet_transformers():
@@ -192,24 +198,22 @@ def _say_arithmetic(
     )
 
 
-def _trainer(
-    model_options: ModelOptions,
-    data: DataOptions,
-    args: RerankTrainingArguments,
-    rows: list[TrainRow],
-    eval_rows: list[TrainRow],
-    pair_tokenizer: PairTokenizer,
-) -> RerankTrainer:
-    set_seed(args.seed)
+def _model(options: ModelOptions, *, seed: int) -> Any:
     model, _ = load_cross_encoder(
-        model_options.model_name_or_path,
-        seed=args.seed,
-        config_name=model_options.config_name,
-        tokenizer_name=model_options.tokenizer_name,
+        options.model_name_or_path,
+        seed=seed,
+        config_name=options.config_name,
+        tokenizer_name=options.tokenizer_name,
         for_training=True,
-        **_loading(model_options),
+        **_loading(options),
     )
     use_byte_dropout(model)
+    return model
+
+
+def _trainer(
+    model: Any, args: RerankTrainingArguments, *, dataset: GroupDataset, eval_rows: list[TrainRow]
+) -> RerankTrainer:
     budget = args.micro_batch_tokens or token_budget(
         args.device,
         num_layers=getattr(model.config, "num_hidden_layers", 12),
@@ -218,13 +222,13 @@ def _trainer(
     evaluation = None
     if eval_rows:
         evaluation = RankingEvaluation(
-            eval_rows, pair_tokenizer, budget=budget, rank=args.process_index, world_size=args.world_size
+            eval_rows, dataset.pair_tokenizer, budget=budget, rank=args.process_index, world_size=args.world_size
         )
     trainer = RerankTrainer(
         model=model,
         args=args,
-        train_dataset=GroupDataset(rows, pair_tokenizer, group_size=data.train_group_size, seed=args.seed),
-        processing_class=pair_tokenizer.tokenizer,
+        train_dataset=dataset,
+        processing_class=dataset.pair_tokenizer.tokenizer,
         loss=LOSSES[args.loss],
         micro_batch_tokens=budget,
         evaluation=evaluation,
