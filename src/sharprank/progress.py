@@ -23,13 +23,13 @@ def is_first_rank() -> bool:
     return os.environ.get("RANK", "0") in ("", "0", "-1")
 
 
-def track(iterable: Iterable[T], *, total: int | None = None, desc: str, unit: str = "it") -> Iterator[T]:
+def track(iterable: Iterable[T], *, total: int | None = None, desc: str | None, unit: str = "it") -> Iterator[T]:
     """Give back the items of `iterable` one by one, behind a progress bar.
 
     Args:
         iterable: what is worked through.
         total: number of items, where `len(iterable)` does not say it.
-        desc: what is being done, in two or three words ("encoding passages").
+        desc: what is being done, in two or three words ("encoding passages"); no bar is drawn when it is None.
         unit: what one item is ("passage").
     """
     return iter(_bar(iterable, total=total, desc=desc, unit=unit))

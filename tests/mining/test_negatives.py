@@ -6,13 +6,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sharprank.mining import filters
 from sharprank.mining.candidates import find_candidates
 from sharprank.mining.config import MineConfig
-from sharprank.mining.filters import fold, plain
 from sharprank.mining.negatives import MinedRow, RowMiner
 from sharprank.mining.pool import Pool
 from sharprank.records import TrainRow
+from sharprank.retrieval import filters
+from sharprank.retrieval.filters import fold, plain
 
 
 def row(query="q", pos=("the positive 0.95",), neg=(), **more) -> TrainRow:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
-from sharprank.mining.filters import NEAR_DUPLICATE
+from sharprank.retrieval.filters import NEAR_DUPLICATE
 
 _CHANGE_NO_BYTE = {
     "output_file",

@@ -12,9 +12,9 @@ from typing import Any
 
 from sharprank.mining.candidates import Candidates
 from sharprank.mining.config import MineConfig
-from sharprank.mining.filters import Protected, fold
 from sharprank.mining.select import Sampling, Selection, fill_from_pool, sample_window
 from sharprank.records import TrainRow
+from sharprank.retrieval.filters import Protected, fold
 
 NEGATIVE_SIMILARITY, NEGATIVE_RANK, POSITIVE_SIMILARITY = "neg_similarity", "neg_rank", "pos_similarity"
 

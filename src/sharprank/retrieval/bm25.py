@@ -89,16 +89,16 @@ class BM25:
         self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
         self._index.index((rows, dict(self._vocabulary)), create_empty_token=False, show_progress=False)
 
-    def search(self, queries: Mapping[str, str], k: int) -> Run:
+    def search(self, queries: Mapping[str, str], k: int, *, progress: str | None = "BM25 search") -> Run:
         """The best k passages of each query, best first; equal scores are ordered by passage id.
 
         Args:
             queries: {query_id: text}.
             k: passages a query at most; fewer where fewer share a word with it.
+            progress: words for the progress bar; no bar without them.
         """
-        return {
-            query_id: self._best(text, k) for query_id, text in track(queries.items(), desc="BM25 search", unit="query")
-        }
+        texts = track(queries.items(), desc=progress, unit="query")
+        return {query_id: self._best(text, k) for query_id, text in texts}
 
     def _best(self, query: str, k: int) -> dict[str, float]:
         known = [term for term in self._tokenize(query) if term in self._vocabulary]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharprank.mining import filters
-from sharprank.mining.filters import Protected, fold, overlap, plain, shingles
+from sharprank.retrieval import filters
+from sharprank.retrieval.filters import Protected, fold, overlap, plain, shingles
 
 LONG = " ".join(f"word{i}" for i in range(60))
 
