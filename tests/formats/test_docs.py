@@ -82,3 +82,11 @@ def test_the_json_examples_are_json(page):
 def test_every_ending_is_named(page):
     for ending in READERS:
         assert f"| `{ending}` |" in page
+
+
+def test_every_format_that_is_converted_is_named(page):
+    from sharprank.cli.convert import FORMATS
+
+    section = page.partition("### `sharprank convert")[2].partition("###")[0]
+    for name in FORMATS:
+        assert f"`{name}`" in section
