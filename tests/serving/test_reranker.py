@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ import torch
 from sharprank import Reranker
 from sharprank.errors import UserError
 from sharprank.models.scoring import PairScorer
+from sharprank.models.windows import WindowRule
 
 PASSAGES = ["a cat is not a dog", "the tree and the river", "open the file, read it"]
 
@@ -84,3 +87,120 @@ def test_bfloat16_scores_stay_close_and_rank_alike(tiny_bert, reranker):
     low = Reranker.from_pretrained(str(tiny_bert), dtype="bfloat16", device="cpu").compute_score(pairs)
     full = reranker.compute_score(pairs)
     assert np.corrcoef(low, full)[0, 1] > 0.99
+
+
+# --- many queries, threads, caches, long documents --------------------------------------------------------------------
+
+QUERIES = ["what is a cat", "read the file", "river"]
+LONG = " ".join(["the tree and the river", "a cat is not a dog", "open the file read it"] * 30)
+
+
+def test_many_queries_in_one_call_rank_as_one_by_one(reranker):
+    lists = [PASSAGES, [], PASSAGES[:1]]
+    together = reranker.rank_many(QUERIES, lists, top_k=2)
+    assert [len(ranked) for ranked in together] == [2, 0, 1]
+    for query, passages, ranked in zip(QUERIES, lists, together, strict=True):
+        alone = reranker.rank(query, passages, top_k=2)
+        assert [r.index for r in ranked] == [r.index for r in alone]
+        assert [r.score for r in ranked] == pytest.approx([r.score for r in alone], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("queries", "passages"),
+    [(QUERIES, [PASSAGES]), ("cat", PASSAGES), (["cat"], ["dog"]), (["cat"], [[None]]), (["cat"], [[("a", "b")]])],
+)
+def test_lists_that_do_not_fit_are_refused(reranker, queries, passages):
+    with pytest.raises(ValueError, match="one list|list of strings|a pair is"):
+        reranker.rank_many(queries, passages)
+
+
+def test_a_negative_top_k_is_refused(reranker):
+    with pytest.raises(ValueError, match="top_k is -1"):
+        reranker.rank("cat", PASSAGES, top_k=-1)
+
+
+def test_ranks_are_probabilities_when_asked(reranker):
+    raw, probable = (reranker.rank("what is a cat", PASSAGES, normalize=way) for way in (False, True))
+    assert [r.index for r in raw] == [r.index for r in probable]
+    assert all(0 < r.score < 1 for r in probable)
+
+
+def test_threads_that_share_a_reranker_get_the_scores_of_one_thread(tiny_bert):
+    from concurrent.futures import ThreadPoolExecutor
+
+    shared = Reranker.from_pretrained(str(tiny_bert), dtype="float32", device="cpu", cached_passages=2)
+    jobs = [(f"{query} {n}", [*PASSAGES[n % 3 :], LONG]) for n in range(12) for query in QUERIES]
+    expected = [shared.score_lists([query], [passages])[0] for query, passages in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda job: shared.score_lists([job[0]], [job[1]])[0], jobs))
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_cached_passages_are_tokenised_once_and_the_oldest_goes_first(tiny_bert, reranker):
+    caching = Reranker.from_pretrained(str(tiny_bert), dtype="float32", device="cpu", cached_passages=2)
+    cache = caching.scorer.pair_tokenizer
+    first, second, third = PASSAGES
+    for passages in ([first, second], [first], [third], [second, first]):
+        pairs = [("what is a cat", passage) for passage in passages]
+        assert caching.compute_score(pairs) == pytest.approx(reranker.compute_score(pairs), abs=1e-6)
+    before = cache.misses
+    caching.compute_score([("river", first)])
+    assert cache.misses == before and len(cache._kept) == 2
+    windows = WindowRule(overlap=4)
+    assert caching.rank("cat", [LONG], windows=windows)[0].score == pytest.approx(
+        reranker.rank("cat", [LONG], windows=windows)[0].score, abs=1e-6
+    )
+    with pytest.raises(ValueError, match="keeps nothing"):
+        Reranker(reranker.scorer, cached_passages=-1)
+
+
+def test_rerank_answers_as_open_retrievals_does_for_any_number_of_documents(reranker):
+    documents = [LONG, "", *PASSAGES]
+    found = reranker.rerank("what is a cat", documents, chunk_max_length=40, chunk_overlap=1000)
+    assert sorted(found["rerank_ids"]) == [0, 1, 2, 3, 4]
+    assert found["rerank_document"] == [documents[i] for i in found["rerank_ids"]]
+    assert found["rerank_scores"] == sorted(found["rerank_scores"], reverse=True)
+    assert (
+        reranker.rerank("what is a cat", documents, return_dict=False, chunk_max_length=40, chunk_overlap=1000)
+        == (found["rerank_document"])
+    )
+    assert reranker.rerank("cat", []) == {"rerank_document": [], "rerank_scores": [], "rerank_ids": []}
+    assert len(reranker.rerank("cat", ["dog"])["rerank_scores"]) == 1
+    assert reranker.rerank(LONG, [LONG], chunk_max_length=16, max_chunks_per_doc=2)["rerank_ids"] == [0]
+
+
+# --- models of others -------------------------------------------------------------------------------------------------
+
+PAIRS = [(query, passage) for query in ("what is a cat", "read the file") for passage in PASSAGES]
+
+
+@pytest.fixture
+def ms_marco_layout(tiny_bert, tmp_path):
+    """A folder as cross-encoder/ms-marco-MiniLM-L6-v2 is laid out: its activation is the identity."""
+    folder = shutil.copytree(tiny_bert, tmp_path / "ms-marco")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity", "version": "4.0.1"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    return str(folder)
+
+
+def test_the_ms_marco_layout_scores_as_its_own_library_does(ms_marco_layout):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    theirs = sentence_transformers.CrossEncoder(ms_marco_layout, device="cpu", max_length=128)
+    ours = Reranker.from_pretrained(ms_marco_layout, device="cpu")
+    pairs = [*PAIRS, ("what is a cat", "")]
+    np.testing.assert_allclose(ours.compute_score(pairs), theirs.predict(pairs), atol=1e-5)
+
+
+def test_the_bge_layout_scores_as_its_own_libraries_do(tiny_xlmr):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    flag_embedding = pytest.importorskip("FlagEmbedding")
+    ours = Reranker.from_pretrained(str(tiny_xlmr), device="cpu")
+    theirs = flag_embedding.FlagReranker(str(tiny_xlmr), use_fp16=False, devices="cpu", max_length=128)
+    np.testing.assert_allclose(ours.compute_score(PAIRS), theirs.compute_score(PAIRS), atol=1e-5)
+    np.testing.assert_allclose(
+        ours.compute_score(PAIRS, normalize=True), theirs.compute_score(PAIRS, normalize=True), atol=1e-5
+    )
+    encoder = sentence_transformers.CrossEncoder(str(tiny_xlmr), device="cpu", max_length=128)
+    np.testing.assert_allclose(ours.compute_score(PAIRS, normalize=True), encoder.predict(PAIRS), atol=1e-5)

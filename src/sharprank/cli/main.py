@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
     "convert": "other systems' data to rows, and rows to theirs",
     "download": "fetch a model from the Hugging Face hub for use without a network",
+    "rerank": "score and rank passages: JSON or TREC run in, scores or rankings out",
     "doctor": "say what is installed, what is missing, and how to get it",
 }
 

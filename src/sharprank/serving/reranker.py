@@ -1,14 +1,21 @@
-"""`Reranker`: a trained cross-encoder in three calls, with the pair text and truncation of its training."""
+"""`Reranker`: a trained cross-encoder in three calls, with the pair text and truncation of its training.
+
+Safe to share between threads: calls wait for each other, since one forward pass uses the whole device anyway.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 
+from sharprank.metrics.pairs import sigmoid
 from sharprank.models.scoring import PairScorer
+from sharprank.models.token_cache import CachingPairTokenizer
+from sharprank.models.windows import WindowRule
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class RankedPassage:
 
     Attributes:
         index: 0-based place in the list that was given.
-        score: raw score, higher is better.
+        score: raw score, or probability if that was asked for; higher is better.
     """
 
     index: int
@@ -26,10 +33,18 @@ class RankedPassage:
 
 
 class Reranker:
-    """Scores and ranks passages for queries."""
+    """Scores and ranks passages for queries.
 
-    def __init__(self, scorer: PairScorer) -> None:
+    Args:
+        scorer: the model.
+        cached_passages: passages whose token ids are kept between calls (0: none).
+    """
+
+    def __init__(self, scorer: PairScorer, *, cached_passages: int = 0) -> None:
+        if cached_passages:
+            scorer.pair_tokenizer = CachingPairTokenizer(scorer.pair_tokenizer, num_passages=cached_passages)
         self.scorer = scorer
+        self._lock = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -39,6 +54,7 @@ class Reranker:
         dtype: Any = None,
         device: Any = None,
         *,
+        cached_passages: int = 0,
         trust_remote_code: bool = False,
     ) -> Reranker:
         """Load a reranker.
@@ -48,47 +64,142 @@ class Reranker:
             max_length: tokens of a pair; default 512, or the model's limit if lower.
             dtype: "float32", "bfloat16", "float16", "auto" or a torch dtype; default bfloat16 on CUDA, else float32.
             device: "cpu", "cuda:0", ...; default the best there is.
+            cached_passages: passages whose token ids are kept between calls (0: none).
 
         Raises:
             UserError: no such model, no tokenizer, several labels, a length beyond the model.
         """
-        return cls(
-            PairScorer.load(
-                path, max_length=max_length, dtype=dtype, device=device, trust_remote_code=trust_remote_code
-            )
+        scorer = PairScorer.load(
+            path, max_length=max_length, dtype=dtype, device=device, trust_remote_code=trust_remote_code
         )
+        return cls(scorer, cached_passages=cached_passages)
 
     @overload
-    def compute_score(self, pairs: tuple[str, str]) -> float: ...
+    def compute_score(self, pairs: tuple[str, str], *, normalize: bool = ...) -> float: ...
 
     @overload
-    def compute_score(self, pairs: Sequence[Sequence[str]]) -> list[float]: ...
+    def compute_score(self, pairs: Sequence[Sequence[str]], *, normalize: bool = ...) -> list[float]: ...
 
     def compute_score(self, pairs: Any, *, normalize: bool = False) -> Any:
         """Raw scores of (query, passage) pairs: a float for one flat pair of strings, a list for a list of pairs.
 
         Args:
-            normalize: give the sigmoid of the raw scores.
+            normalize: give probabilities.
 
         Raises:
             ValueError: something that is not a pair of strings.
         """
         flat = len(pairs) == 2 and all(isinstance(part, str) for part in pairs)
-        listed = [_pair(pair) for pair in ([pairs] if flat else pairs)]
-        scores = self.scorer.score(listed).astype(np.float64)
-        if normalize:
-            scores = 1.0 / (1.0 + np.exp(-scores))
-        return float(scores[0]) if flat else scores.tolist()
+        scores = self._score([_pair(pair) for pair in ([pairs] if flat else pairs)], normalize=normalize)
+        return scores[0] if flat else scores
 
-    def rank(self, query: str, passages: Sequence[str], *, top_k: int | None = None) -> list[RankedPassage]:
+    def _score(
+        self, pairs: Sequence[tuple[str, str]], *, normalize: bool, windows: WindowRule | None = None
+    ) -> list[float]:
+        with self._lock:
+            scores = self.scorer.score(pairs, windows=windows).astype(np.float64)
+        return (self.probabilities(scores) if normalize else scores).tolist()
+
+    def probabilities(self, scores: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Probabilities of raw scores: their sigmoid."""
+        return sigmoid(scores)
+
+    def score_lists(
+        self,
+        queries: Sequence[str],
+        passages: Sequence[Sequence[str]],
+        *,
+        normalize: bool = False,
+        windows: WindowRule | None = None,
+    ) -> list[list[float]]:
+        """Scores of each query's own passages, in input order; all queries share the model's batches.
+
+        Args:
+            queries: Q of them.
+            passages: Q lists; a list may be empty.
+            normalize: give probabilities.
+            windows: read long passages whole, in overlapping windows, and take the best.
+
+        Raises:
+            ValueError: not one list a query, or something that is not a string.
+        """
+        if isinstance(passages, str) or isinstance(queries, str) or len(queries) != len(passages):
+            raise ValueError(f"one list of passages a query: got {len(queries)} queries and {len(passages)} lists")
+        pairs = [_pair((query, text)) for query, texts in zip(queries, passages, strict=True) for text in _texts(texts)]
+        scores = iter(self._score(pairs, normalize=normalize, windows=windows))
+        return [[next(scores) for _ in texts] for texts in passages]
+
+    def rank(
+        self,
+        query: str,
+        passages: Sequence[str],
+        *,
+        top_k: int | None = None,
+        normalize: bool = False,
+        windows: WindowRule | None = None,
+    ) -> list[RankedPassage]:
         """The passages, best first; equal scores keep the order given.
 
         Args:
             top_k: how many to return; all of them by default.
+            normalize: give probabilities.
+            windows: read long passages whole, in overlapping windows, and take the best.
         """
-        scores = self.compute_score([(query, passage) for passage in passages]) if passages else []
-        order = sorted(range(len(passages)), key=lambda index: -scores[index])
-        return [RankedPassage(index, scores[index], passages[index]) for index in order[:top_k]]
+        return self.rank_many([query], [passages], top_k=top_k, normalize=normalize, windows=windows)[0]
+
+    def rank_many(
+        self,
+        queries: Sequence[str],
+        passages: Sequence[Sequence[str]],
+        *,
+        top_k: int | None = None,
+        normalize: bool = False,
+        windows: WindowRule | None = None,
+    ) -> list[list[RankedPassage]]:
+        """`rank` for many queries in one call."""
+        if top_k is not None and top_k < 0:
+            raise ValueError(f"top_k is {top_k}; use 0 or more, or None for all")
+        lists = self.score_lists(queries, passages, normalize=normalize, windows=windows)
+        return [_best(scores, texts)[:top_k] for scores, texts in zip(lists, passages, strict=True)]
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        chunk_max_length: int = 512,
+        chunk_overlap: int = 50,
+        max_chunks_per_doc: int = 100,
+        normalize: bool = False,
+        return_dict: bool = True,
+    ) -> Any:
+        """Rank long documents by their best chunk, called and answered as in open-retrievals.
+
+        Returns:
+            `{"rerank_document": [...], "rerank_scores": [...], "rerank_ids": [...]}`, best first, ids being places in
+            the list given; or only the documents.
+        """
+        windows = WindowRule(overlap=chunk_overlap, max_windows=max_chunks_per_doc, length=chunk_max_length)
+        ranked = self.rank(query, documents, normalize=normalize, windows=windows)
+        texts = [one.passage for one in ranked]
+        if not return_dict:
+            return texts
+        return {
+            "rerank_document": texts,
+            "rerank_scores": [one.score for one in ranked],
+            "rerank_ids": [one.index for one in ranked],
+        }
+
+
+def _best(scores: Sequence[float], passages: Sequence[str]) -> list[RankedPassage]:
+    order = sorted(range(len(passages)), key=lambda index: -scores[index])
+    return [RankedPassage(index, scores[index], passages[index]) for index in order]
+
+
+def _texts(texts: Any) -> Any:
+    if isinstance(texts, str):
+        raise ValueError(f"the passages of a query are a list of strings; got the string {texts[:60]!r}")
+    return texts
 
 
 def _pair(pair: Any) -> tuple[str, str]:
