@@ -146,7 +146,7 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         train_data=mined,
         output_dir=output,
         overwrite_output_dir=config.overwrite,
-        use_cpu=True if config.device == "cpu" else None,
+        use_cpu=_on_cpu(config) or None,
         report_to="none" if config.train_config is None else None,
         bf16=_trains_in_bf16(config) or None,
         learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
@@ -155,6 +155,13 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
             "max_len", "query_key", "positive_key", "negative_key", "seed",
         ),
     )  # fmt: skip
+
+
+def _on_cpu(config: RunConfig) -> bool:
+    """Said aloud, because TrainingArguments takes --bf16 on a CPU only together with --use_cpu."""
+    from sharprank.models.devices import choose_device
+
+    return choose_device(config.device).type == "cpu"
 
 
 def _trains_in_bf16(config: RunConfig) -> bool:
