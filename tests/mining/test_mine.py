@@ -148,6 +148,10 @@ def test_the_pool_of_a_collection_folder_is_its_corpus_without_queries_and_blank
     result = with_numbers(paths, encoder, candidate_pool=str(folder), range_for_sampling="0-20", negative_number=20)
     assert set(read_rows(result.output_path)[0]["neg"]) == {f"T 0.{i}" for i in range(10, 30)}
     assert result.stats["pool"]["passages"] == 20
+    (folder / "runs").mkdir()
+    (folder / "runs" / "bm25.trec").write_text("q Q0 10 1 2.5 bm25\n")  # what is not read does not count
+    flags = {"candidate_pool": str(folder), "range_for_sampling": "0-20", "negative_number": 20}
+    assert with_numbers(paths, encoder, **flags).was_done
 
 
 def test_a_bad_passage_is_named_by_file_and_line_or_skipped(paths, encoder, tmp_path):

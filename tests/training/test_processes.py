@@ -97,7 +97,12 @@ def without_dropout(tiny_bert, tmp_path) -> Path:
 
 def test_two_processes_give_the_loss_curve_and_measures_of_one(arguments, eval_file, without_dropout, tmp_path):
     # 22 rows in global batches of 4: the last batch holds 2 groups, one for each rank.
-    flags = {"model_name_or_path": without_dropout, "eval_data": eval_file, "num_train_epochs": 2}
+    flags = {
+        "model_name_or_path": without_dropout,
+        "eval_data": eval_file,
+        "num_train_epochs": 2,
+        "ddp_backend": "nccl",
+    }
     curves, measures = {}, {}
     for processes in (1, 2):
         out = tmp_path / str(processes)

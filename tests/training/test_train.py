@@ -219,10 +219,23 @@ def test_flags_of_transformers_5_and_4_work_bare_and_valued(arguments, tmp_path)
     assert len(losses(tmp_path / "out")) == 5
 
 
+def test_a_damaged_description_of_a_run_is_a_user_error(arguments, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / RUN_FILE).write_text('{"settings": ')
+    assert main(arguments()) == 2
+    assert "is damaged" in error_of(capsys)
+
+
+def test_a_backend_for_several_processes_does_no_harm_to_one(arguments, tmp_path):
+    assert main(arguments(num_train_epochs=1, ddp_backend="gloo")) == 0
+    assert len(losses(tmp_path / "out")) == 6
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"max_len": 129}, "--max_len 129 is more than the 128 positions"),
+        ({"fp16": True}, "--fp16 does not train on a CPU"),
         ({"train_group_size": 1}, "--train_group_size 1"),
         ({"loss": "cosine"}, "--loss 'cosine'"),
         ({"train_data": "/nowhere/rows.jsonl"}, "/nowhere/rows.jsonl does not exist"),

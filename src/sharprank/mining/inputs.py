@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.formats.collections import is_collection, iter_corpus
-from sharprank.formats.pool import read_passages
+from sharprank.formats.pool import find_table, read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.mining.config import MineConfig, check_window
@@ -73,7 +73,7 @@ def settings_with_contents(config: MineConfig, model_folder: str) -> dict[str, A
     settings = config.settings()
     named = {
         "input_file": config.input_file,
-        "candidate_pool": config.candidate_pool,
+        "candidate_pool": _pool_path(config.candidate_pool),
         "model_name_or_path": model_folder,
     }
     for name, path in named.items():
@@ -82,6 +82,12 @@ def settings_with_contents(config: MineConfig, model_folder: str) -> dict[str, A
             del settings[name]
             settings[f"{name}_sha256"] = content
     return settings
+
+
+def _pool_path(path: str | None) -> str | None:
+    """What is read of a pool: of a collection folder its corpus alone, so that its runs may come and go."""
+    table = find_table(Path(path).expanduser(), "corpus") if path is not None and is_collection(path) else None
+    return path if table is None else str(table)
 
 
 def _hash_of(name: str) -> str | None:
@@ -97,4 +103,4 @@ def _hash_of(name: str) -> str | None:
 
 def describe(config: MineConfig) -> dict[str, str]:
     """{path: sha256} of all files that are read."""
-    return describe_inputs(path for path in (config.input_file, config.candidate_pool) if path is not None)
+    return describe_inputs(path for path in (config.input_file, _pool_path(config.candidate_pool)) if path is not None)

@@ -6,13 +6,16 @@ Every flag of `transformers.TrainingArguments` works; two that transformers 5 dr
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from sharprank.errors import UserError
 from sharprank.losses.catalog import LOSSES
+from sharprank.progress import say
 
 SAVES_PER_RUN = 10
 
@@ -45,6 +48,7 @@ class DataOptions:
         default=None, metadata={"help": "rows to rank during training: all their positives against all their negatives"}
     )
     eval_sub_data_name: str | None = field(default=None, metadata={"help": "subset of the evaluation dataset"})
+    eval_split: str | None = field(default=None, metadata={"help": "split of the evaluation data (default: test)"})
     train_group_size: int = field(
         default=8, metadata={"help": "passages a query and step: 1 positive, the rest negatives"}
     )
@@ -107,6 +111,11 @@ class RerankTrainingArguments(TrainingArguments):
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
+        self.ddp_backend = _usable_backend(self.ddp_backend)
+        if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+            self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16
+        if self.use_cpu and self.fp16:
+            raise UserError("--fp16 does not train on a CPU", fix="use --bf16 (where the CPU has it), or neither")
         super().__post_init__()
 
     @property
@@ -126,3 +135,13 @@ class RerankTrainingArguments(TrainingArguments):
             self.metric_for_best_model = "nDCG@10"
         if self.greater_is_better is None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+
+
+def _usable_backend(backend: str | None) -> str | None:
+    """The backend asked for where it can work: none without torchrun (transformers would fail), gloo without CUDA."""
+    if backend is None or "RANK" not in os.environ:
+        return None
+    if backend == "nccl" and not torch.cuda.is_available():
+        say("note: --ddp_backend nccl needs CUDA, which is not here; gloo is used")
+        return "gloo"
+    return backend

@@ -45,11 +45,22 @@ def find_run(output_dir: Path, settings: Mapping[str, Any], *, overwrite: bool) 
             f"--output_dir {output_dir} holds files that are no training run",
             fix="name another folder, or pass --overwrite_output_dir True",
         )
-    run = json.loads(run_path.read_text(encoding="utf-8"))
+    run = _read_run(run_path)
     refuse_other(run["settings"], settings, where=str(output_dir))
     if run["finished"]:
         return RunState(finished=True)
     return RunState(checkpoint=last_complete_checkpoint(output_dir))
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        return {"settings": dict(run["settings"]), "finished": bool(run["finished"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged, so nothing says how this folder was made",
+            fix="name another --output_dir, or pass --overwrite_output_dir True",
+        ) from error
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:

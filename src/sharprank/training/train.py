@@ -143,7 +143,7 @@ def _evaluation_rows(data: DataOptions) -> list[TrainRow]:
     if data.eval_data is None:
         return []
     keys = RowKeys(query=data.query_key, positives=data.positive_key, negatives=data.negative_key)
-    source = Source(data.eval_data, data.eval_sub_data_name)
+    source = Source(data.eval_data, data.eval_sub_data_name, data.eval_split)
     return _with_negatives(list(read_rows(source, keys=keys, default_split="test")), data.eval_data)
 
 
