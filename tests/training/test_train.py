@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sharprank.cli.train import main
@@ -34,6 +34,17 @@ def assert_same_weights(left: Path, right: Path) -> None:
     a, b = weights(left), weights(right)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def constant_model(arguments, tmp_path: Path) -> Path:
+    """The tiny model with a head that gives every pair the score 0."""
+    folder = tmp_path / "constant"
+    shutil.copytree(arguments()[1], folder)
+    state = load_file(folder / "model.safetensors")
+    for name in ("classifier.weight", "classifier.bias"):
+        state[name].zero_()
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 def error_of(capsys) -> str:
@@ -101,26 +112,13 @@ def test_micro_batches_change_memory_and_not_the_losses(arguments, tmp_path):
 
 def test_the_loss_of_a_short_last_batch_is_that_of_its_groups(arguments, tmp_path):
     # 22 rows, batches of 4: the last holds 2 groups. A constant model must log ln 4 on it, as on every other batch.
-    folder = tmp_path / "constant"
-    shutil.copytree(arguments()[1], folder)
-    state = load_file(folder / "model.safetensors")
-    state["classifier.weight"].zero_()
-    from safetensors.torch import save_file
-
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    folder = constant_model(arguments, tmp_path)
     assert main(arguments(model_name_or_path=folder, learning_rate=0.0, num_train_epochs=1)) == 0
     np.testing.assert_allclose(losses(tmp_path / "out"), [math.log(4)] * 6, atol=1e-4)
 
 
 def test_bce_is_the_mean_over_all_pairs(arguments, tmp_path):
-    folder = tmp_path / "constant"
-    shutil.copytree(arguments()[1], folder)
-    state = load_file(folder / "model.safetensors")
-    state["classifier.weight"].zero_()
-    state["classifier.bias"].zero_()
-    from safetensors.torch import save_file
-
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    folder = constant_model(arguments, tmp_path)
     flags = {"model_name_or_path": folder, "learning_rate": 0.0, "num_train_epochs": 1, "loss": "bce"}
     assert main(arguments(**flags)) == 0
     np.testing.assert_allclose(losses(tmp_path / "out"), [math.log(2)] * 6, atol=1e-4)
@@ -217,6 +215,20 @@ def test_flags_of_transformers_5_and_4_work_bare_and_valued(arguments, tmp_path)
     words = [*arguments(num_train_epochs=1), "--warmup_ratio", "0.5", "--overwrite_output_dir", "True"]
     assert main([*words, "--dataloader-drop-last", "--weight_decay", "0.01", "--report_to", "none"]) == 0
     assert len(losses(tmp_path / "out")) == 5
+
+
+def test_a_collapsed_model_is_reported_while_it_trains(arguments, tmp_path, capsys):
+    folder = constant_model(arguments, tmp_path)
+    assert main(arguments(model_name_or_path=folder, learning_rate=0.0, num_train_epochs=8)) == 0
+    said = error_of(capsys)
+    assert "scores all passages of a query alike" in said and "ln G = 1.386" in said and "--warmup_ratio" in said
+
+
+@pytest.mark.parametrize("name", ["a_file", "a_file/below"])
+def test_an_output_folder_that_cannot_be_is_refused_before_the_model_is_loaded(name, arguments, tmp_path, capsys):
+    (tmp_path / "a_file").write_text("text")
+    assert main(arguments(output_dir=tmp_path / name)) == 2
+    assert "--output_dir" in error_of(capsys)
 
 
 def test_a_damaged_description_of_a_run_is_a_user_error(arguments, tmp_path, capsys):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import write_json
+from sharprank.formats.writers import check_writable, write_json
 from sharprank.progress import say
 from sharprank.training.trainer import COMPLETE_MARK
 
@@ -35,8 +35,11 @@ def find_run(output_dir: Path, settings: Mapping[str, Any], *, overwrite: bool) 
     """Compare the folder with the settings of this run.
 
     Raises:
-        UserError: the folder holds a run with other settings, or files that are no run of ours.
+        UserError: the folder cannot be written to, holds a run with other settings, or files that are no run of ours.
     """
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UserError(f"--output_dir {output_dir} is a file", fix="name a folder")
+    check_writable(output_dir / RUN_FILE, flag="--output_dir")
     if overwrite or not output_dir.exists() or not any(output_dir.iterdir()):
         return RunState()
     run_path = output_dir / RUN_FILE
