@@ -22,6 +22,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+ADAPTERS = ("langchain", "llama-index", "haystack")
 CONDA_NAMES = {"pytorch-gpu": "torch", "faiss-gpu": "faiss-gpu", "sentencepiece": "sentencepiece", "chardet": "chardet"}
 
 
@@ -48,7 +49,7 @@ def pins() -> dict[str, list[str]]:
 
 
 def test_every_requirement_is_pinned_to_one_version_for_each_python():
-    for name in requirements("demo", "gpu", "dev"):
+    for name in requirements("demo", "gpu", "dev", *ADAPTERS):
         assert name in pins(), f"{name} has no pin in constraints.txt"
     for lines in pins().values():
         assert all(re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) '3\.11')?", line) for line in lines)
@@ -57,7 +58,7 @@ def test_every_requirement_is_pinned_to_one_version_for_each_python():
 
 
 def test_the_pins_are_inside_the_open_ranges():
-    for name, requirement in requirements("demo", "gpu", "dev").items():
+    for name, requirement in requirements("demo", "gpu", "dev", *ADAPTERS).items():
         for pin in pins()[name]:
             version = tuple(int(part) for part in re.findall(r"\d+", pin.partition(";")[0].partition("==")[2]))
             assert version >= lower_bound(requirement), pin
@@ -68,7 +69,7 @@ def test_faiss_gpu_is_pinned_to_the_version_whose_files_it_replaces():
     assert pins()["faiss-gpu"][0].partition("==")[2] == pins()["faiss-cpu"][0].partition("==")[2]
 
 
-def test_all_is_every_extra_but_the_developers():
+def test_all_is_every_extra_but_the_developers_and_the_adapters_to_other_frameworks():
     assert PROJECT["optional-dependencies"]["all"] == ["sharprank[demo,gpu]"]
 
 

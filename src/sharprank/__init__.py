@@ -9,12 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sharprank.serving.haystack import HaystackReranker
+    from sharprank.serving.langchain import LangChainReranker
+    from sharprank.serving.llama_index import LlamaIndexReranker
     from sharprank.serving.reranker import Reranker
 
 __version__ = "0.1.0"
-__all__ = ["Reranker", "__version__"]
+__all__ = ["HaystackReranker", "LangChainReranker", "LlamaIndexReranker", "Reranker", "__version__"]
 
-_LAZY = {"Reranker": "sharprank.serving.reranker"}
+_LAZY = {
+    "HaystackReranker": "sharprank.serving.haystack",
+    "LangChainReranker": "sharprank.serving.langchain",
+    "LlamaIndexReranker": "sharprank.serving.llama_index",
+    "Reranker": "sharprank.serving.reranker",
+}
 
 
 def __getattr__(name: str) -> Any:
