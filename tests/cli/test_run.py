@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -57,6 +58,12 @@ def test_a_stage_that_is_missing_is_done_again_and_only_what_follows_it(words, w
     assert main(words) == 0
     assert capsys.readouterr().out == first
     assert (world / "out" / "mined.jsonl").stat().st_mtime_ns == mined
+
+
+def test_passages_are_embedded_once_for_mining_and_searching(words, world):
+    assert main(words) == 0
+    kinds = [json.loads(path.read_text())["kind"] for path in (world / "out" / "embeddings").glob("*/encoder.json")]
+    assert sorted(kinds) == ["passage", "query"]
 
 
 def test_bm25_can_be_the_first_stage(words, world, capsys):

@@ -23,7 +23,7 @@ def rank_first_stage(config: RunConfig, data: RunData, *, path: Path) -> None:
     about = path.with_name(f"{path.name}.json")
     inputs = describe_inputs([data.collection])
     settings = {
-        **config.settings("first_stage", "embedder_name_or_path"),
+        **config.settings("first_stage", "embedder_name_or_path", "dtype"),
         "split": data.split,
         "num_ranked": max(NUM_RANKED, config.depth),
         "inputs": inputs,
@@ -51,7 +51,7 @@ def dense_run(passages: Mapping[str, str], queries: Mapping[str, str], config: R
     from sharprank.retrieval.embeddings import EmbeddingStore, embed
     from sharprank.retrieval.faiss_index import search
 
-    encoder = BiEncoder.load(config.embedder_name_or_path, device=config.device)
+    encoder = BiEncoder.load(config.embedder_name_or_path, device=config.device, dtype=config.dtype)
 
     def encode(texts: Sequence[str], words: str):
         return encoder.encode(texts, kind="passage", progress=words)
