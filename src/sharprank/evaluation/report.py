@@ -6,11 +6,11 @@ On rows a model's first four lines are `precision:`, `recall:`, `f1:`, `auc:`, o
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 
 from sharprank.evaluation.compare import Comparison
 from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.evaluation.tables import aligned, markdown_table, number
 
 PAIR_LINES = ("precision", "recall", "f1", "auc")
 _COMPARED = ("measure", "first stage -> reranked", "difference", "95% interval", "p", "chance", "verdict")
@@ -32,7 +32,7 @@ def _text(result: EvaluationResult) -> str:
     for model in result.models:
         lines = [f"model: {model.name}"] if several or result.first_stage is not None else []
         lines += _pair_lines(model)
-        blocks.append("\n".join([*lines, *_aligned(_header(model), _rows(result, model))]))
+        blocks.append("\n".join([*lines, *aligned(_header(model), _rows(result, model))]))
     return "\n\n".join([*blocks, *_how(result)])
 
 
@@ -48,9 +48,8 @@ def _markdown(result: EvaluationResult) -> str:
     for model in result.models:
         rows = _rows(result, model)
         if model.pairs is not None:
-            rows = [(name, _number(model.pairs[name]), "") for name in PAIR_LINES] + rows
-        cells = [_header(model), ["---"] * len(_header(model)), *rows]
-        blocks += [f"**{model.name}**", "\n".join("| " + " | ".join(row) + " |" for row in cells)]
+            rows = [(name, number(model.pairs[name]), "") for name in PAIR_LINES] + rows
+        blocks += [f"**{model.name}**", markdown_table(_header(model), rows)]
     return "\n\n".join([*blocks, *_how(result)])
 
 
@@ -70,34 +69,16 @@ def _rows(result: EvaluationResult, model: ModelResult) -> list[Sequence[str]]:
     if model.comparisons:
         return [_compared(c, result.chance[c.measure]) for c in model.comparisons]
     values = model.measures
-    return [(name, _number(values[name]), _number(result.chance[name])) for name in result.measures]
+    return [(name, number(values[name]), number(result.chance[name])) for name in result.measures]
 
 
 def _compared(comparison: Comparison, chance: float) -> Sequence[str]:
     return (
         comparison.measure,
-        f"{_number(comparison.first)} -> {_number(comparison.reranked)}",
+        f"{number(comparison.first)} -> {number(comparison.reranked)}",
         f"{comparison.difference:+.4f}",
         f"[{comparison.low:+.4f}, {comparison.high:+.4f}]",
         f"{comparison.p:.4f}",
-        _number(chance),
+        number(chance),
         comparison.verdict,
     )
-
-
-def _number(value: float) -> str:
-    return "nan" if math.isnan(value) else f"{value:.4f}"
-
-
-def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns of equal width: the first and the last (if it is words) to the left, numbers to the right."""
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    words = {0, len(header) - 1} if header[-1] == "verdict" else {0}
-    return [
-        "  ".join(
-            cell.ljust(width) if i in words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
