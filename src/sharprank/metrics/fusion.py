@@ -1,0 +1,85 @@
+"""Fusing two rankings of the same candidates: the reranker's scores and those of the first stage.
+
+Both are brought to mean 0 and standard deviation 1 within each query's candidates, so that a cosine and a logit can
+be added; the weight of the first stage is fitted on validation queries. Weight 0 is the reranker alone, weight 1 the
+first stage alone: a fit that ends there says that one of the two adds nothing.
+
+Source: linear combination of normalised scores, as in Bruch, Gai and Ingber, "An Analysis of Fusion Functions for
+Hybrid Retrieval", ACM TOIS 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sharprank.metrics.ranking import average, measure_run
+from sharprank.records import Qrels, Run
+
+WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+
+
+@dataclass(frozen=True)
+class FusionFit:
+    """A fitted weight, and how every weight tried did.
+
+    Attributes:
+        weight: of the first stage, 0 to 1.
+        measure: what was maximised.
+        by_weight: {weight: mean of the measure over the validation queries}.
+    """
+
+    weight: float
+    measure: str
+    by_weight: Mapping[float, float]
+
+
+def standardised(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores of one query's candidates with mean 0 and standard deviation 1; all 0 where they are equal.
+
+    >>> standardised({"a": 1.0, "b": 3.0})
+    {'a': -1.0, 'b': 1.0}
+    """
+    values = np.fromiter(scores.values(), dtype=np.float64, count=len(scores))
+    deviation = values.std() if len(values) else 0.0
+    centred = (values - values.mean()) / deviation if deviation > 0 else np.zeros_like(values)
+    return dict(zip(scores, centred.tolist(), strict=True))
+
+
+def fuse(first_stage: Mapping[str, Mapping[str, float]], reranked: Run, weight: float) -> Run:
+    """(1 - weight) * reranked + weight * first stage, of each query's re-ranked candidates.
+
+    Args:
+        first_stage: must score every re-ranked candidate; what else it scores is left out.
+        weight: of the first stage, 0 to 1.
+    """
+    fused: Run = {}
+    for query_id, scores in reranked.items():
+        ours = standardised(scores)
+        theirs = standardised({passage_id: first_stage[query_id][passage_id] for passage_id in scores})
+        fused[query_id] = {p: (1 - weight) * ours[p] + weight * theirs[p] for p in scores}
+    return fused
+
+
+def fit_fusion(
+    qrels: Qrels,
+    first_stage: Mapping[str, Mapping[str, float]],
+    reranked: Run,
+    *,
+    measure: str = "nDCG@10",
+    weights: Sequence[float] = WEIGHTS,
+) -> FusionFit:
+    """The weight with the best mean measure on validation queries; of equally good ones the smallest.
+
+    Args:
+        qrels: judgements of the validation queries.
+        first_stage, reranked: scores of the same candidates.
+    """
+    by_weight = {
+        weight: average(measure_run(qrels, fuse(first_stage, reranked, weight), [measure]))[measure]
+        for weight in weights
+    }
+    best = max(by_weight, key=lambda weight: (by_weight[weight], -weight))
+    return FusionFit(best, measure, by_weight)

@@ -1,0 +1,58 @@
+"""Fusion with the first stage: by hand, its two ends, and a fit that finds what helps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sharprank.metrics.fusion import WEIGHTS, fit_fusion, fuse, standardised
+
+FIRST = {"q": {"a": 0.9, "b": 0.7, "c": 0.5, "beyond": 0.1}}
+RERANKED = {"q": {"a": -5.0, "b": 5.0, "c": 0.0}}
+
+
+def order(run):
+    return sorted(run["q"], key=lambda passage: -run["q"][passage])
+
+
+def test_scores_get_mean_zero_and_deviation_one_and_equal_scores_become_zero():
+    values = np.array(list(standardised({"a": 3.0, "b": 9.0, "c": 1.5}).values()))
+    assert values.mean() == pytest.approx(0, abs=1e-12) and values.std() == pytest.approx(1)
+    assert standardised({"a": 2.0, "b": 2.0}) == {"a": 0.0, "b": 0.0}
+    assert standardised({}) == {}
+
+
+def test_the_two_ends_are_the_two_rankings():
+    assert order(fuse(FIRST, RERANKED, 0.0)) == ["b", "c", "a"]
+    assert order(fuse(FIRST, RERANKED, 1.0)) == ["a", "b", "c"]
+
+
+def test_in_between_it_is_the_weighted_sum_of_standardised_scores():
+    fused = fuse(FIRST, RERANKED, 0.25)["q"]
+    ours, theirs = standardised(RERANKED["q"]), standardised({p: FIRST["q"][p] for p in "abc"})
+    assert fused == {p: pytest.approx(0.75 * ours[p] + 0.25 * theirs[p]) for p in "abc"}
+    assert "beyond" not in fused
+
+
+def noisy(rng, quality):
+    return {f"q{i}": {f"p{j}": float((j == 0) * quality + rng.normal()) for j in range(10)} for i in range(300)}
+
+
+def test_two_independent_sources_are_better_together_than_alone():
+    rng = np.random.default_rng(0)
+    qrels = {f"q{i}": {"p0": 1} for i in range(300)}
+    fit = fit_fusion(qrels, noisy(rng, 1.5), noisy(rng, 1.5))
+    assert 0.3 <= fit.weight <= 0.7
+    assert fit.by_weight[fit.weight] > max(fit.by_weight[0.0], fit.by_weight[1.0]) + 0.03
+    assert tuple(fit.by_weight) == WEIGHTS
+
+
+def test_a_useless_reranker_gets_no_weight_and_a_useless_first_stage_none_either():
+    rng = np.random.default_rng(1)
+    qrels = {f"q{i}": {"p0": 1} for i in range(300)}
+    assert fit_fusion(qrels, noisy(rng, 3.0), noisy(rng, -3.0)).weight == 1.0
+    assert fit_fusion(qrels, noisy(rng, -3.0), noisy(rng, 3.0)).weight == 0.0
+
+
+def test_of_equally_good_weights_the_smallest_is_taken():
+    assert fit_fusion({"q": {"b": 1}}, {"q": {"a": 0.0, "b": 1.0}}, {"q": {"a": 0.0, "b": 1.0}}).weight == 0.0
