@@ -70,7 +70,7 @@ def test_faiss_gpu_is_pinned_to_the_version_whose_files_it_replaces():
 
 
 def test_all_is_every_extra_but_the_developers_and_the_adapters_to_other_frameworks():
-    assert PROJECT["optional-dependencies"]["all"] == ["sharprank[demo,gpu]"]
+    assert PROJECT["optional-dependencies"]["all"] == ["sharprank[demo,gpu,llm]"]
 
 
 def test_the_conda_environment_agrees_with_pyproject():

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
     "compare": "say whether one system is really better than another, and where it is worse",
+    "synthesize": "make rows from documents alone, offline or with a language model",
     "convert": "other systems' data to rows, and rows to theirs",
     "download": "fetch a model from the Hugging Face hub for use without a network",
     "rerank": "score and rank passages: JSON or TREC run in, scores or rankings out",

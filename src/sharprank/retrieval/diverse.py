@@ -180,6 +180,11 @@ class Retriever:
         self._space, self._weights = space, weights
         self._lock = threading.Lock()
 
+    def best(self, query: str, top_k: int) -> dict[str, float]:
+        """The best passages {id: relevance}, whatever they came from."""
+        with self._lock:
+            return self._space.search(query, top_k)
+
     def standard(self, query: str, top_k: int, *, source_id: str | None = None) -> dict[str, float]:
         """The best passages {id: relevance}, without the source document."""
         with self._lock:

@@ -27,6 +27,7 @@ class TfIdf:
         self._tokenize = Tokenizer()
         self._holding: Counter[str] = Counter()
         self._num_texts = 0
+        self._common = _common_words(self._tokenize)
         for text in texts:
             self._num_texts += 1
             self._holding.update(set(self._tokenize(text)))
@@ -39,6 +40,10 @@ class TfIdf:
         """How much a term says: more, the fewer texts hold it; a term of no text as much as one of a single text."""
         holding = max(1, self._holding[term])
         return math.log(1 + (self._num_texts - holding + 0.5) / (holding + 0.5))
+
+    def is_common(self, term: str) -> bool:
+        """Whether a term is a word like "the" and "of", which BM25 passes over in queries."""
+        return term in self._common
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """float64 [N, W]: (1 + ln count) * weight of each word, every row of length 1; zeros for a text without words.
@@ -53,3 +58,9 @@ class TfIdf:
                 vectors_NW[row, columns[term]] = (1 + math.log(count)) * self.weight(term)
         lengths_N = np.linalg.norm(vectors_NW, axis=1, keepdims=True)
         return np.divide(vectors_NW, lengths_N, out=vectors_NW, where=lengths_N > 0)
+
+
+def _common_words(tokenize: Tokenizer) -> set[str]:
+    from bm25s.stopwords import STOPWORDS_EN
+
+    return {term for word in STOPWORDS_EN for term in tokenize(word)}

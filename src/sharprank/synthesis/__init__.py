@@ -1,0 +1,1 @@
+"""Training rows from documents alone: corpus in, {query, pos, neg} out."""

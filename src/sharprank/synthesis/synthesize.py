@@ -1,0 +1,224 @@
+"""The stage: documents in, rows {query, pos, neg} out, one by one, until there are enough.
+
+Attempts are written down in their order however many run at a time, so the same seed and replies give the same bytes;
+the same command again continues after any stop, and does nothing when all is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sharprank.formats.writers import check_writable, write_json, write_jsonl
+from sharprank.progress import progress_bar
+from sharprank.provenance import describe_inputs, manifest
+from sharprank.retrieval.diverse import Retriever, Space, VectorSpace, WordSpace
+from sharprank.retrieval.tfidf import TfIdf
+from sharprank.synthesis.chat import Chat
+from sharprank.synthesis.config import SynthesizeConfig
+from sharprank.synthesis.corpus import Document, eligible, read_corpus, read_doc_ids, turns
+from sharprank.synthesis.extractive import ExtractiveGenerator
+from sharprank.synthesis.journal import Journal
+from sharprank.synthesis.llm import LlmGenerator
+from sharprank.synthesis.outcome import Generator, Outcome, Stop
+from sharprank.synthesis.queries import body_of
+from sharprank.synthesis.replies import ReplyCache
+
+
+@dataclass(frozen=True)
+class SynthesisResult:
+    """What was made.
+
+    Attributes:
+        report: the contents of the summary file.
+    """
+
+    output_path: Path
+    summary_path: Path
+    report: dict[str, Any]
+
+
+def synthesize(config: SynthesizeConfig) -> SynthesisResult:
+    """Make rows until there are enough of them, or the attempts are used up.
+
+    Raises:
+        UserError: anything the user can fix, before money is spent; `Stop` when the endpoint gives out, what was made
+            is then kept and summed up.
+    """
+    config.check()
+    check_writable(config.output_file)
+    output = Path(config.output_file)
+    corpus = read_corpus(config.corpus_path)
+    listed, drawn = read_doc_ids(config.doc_ids_file, corpus), eligible(corpus, config.min_length)
+    inputs = describe_inputs(path for path in (config.corpus_path, config.doc_ids_file) if path)
+    settings = {**config.settings(), "inputs": list(inputs.values())}
+    chat = _chat(config) if config.generator == "llm" else None
+    journal = Journal(output, settings, overwrite=config.overwrite)
+    if config.output_pool:
+        write_jsonl(config.output_pool, ({"_id": name, "text": body_of(found)} for name, found in corpus.items()))
+    work = _Work(config, corpus, journal, chat)
+    started = time.monotonic()
+    try:
+        stopped = work.run(turns(listed, drawn, seed=config.seed), one_pass=len({*listed, *drawn}))
+    except (Stop, KeyboardInterrupt) as error:
+        why = error.problem if isinstance(error, Stop) else "stopped by the keyboard"
+        work.write_summary(inputs, settings, why, seconds=time.monotonic() - started, complete=False)
+        if isinstance(error, Stop):
+            kept = f"{error.problem}; {journal.num_rows} rows are kept in {output}"
+            raise Stop(kept, fix=error.fix) from error
+        raise
+    seconds = time.monotonic() - started
+    return SynthesisResult(
+        output, work.summary_path, work.write_summary(inputs, settings, stopped, seconds=seconds, complete=True)
+    )
+
+
+class _Work:
+    def __init__(
+        self, config: SynthesizeConfig, corpus: Mapping[str, Document], journal: Journal, chat: Chat | None
+    ) -> None:
+        self._config, self._corpus, self._journal, self._chat = config, corpus, journal, chat
+        self.summary_path = Path(config.summary_file or f"{config.output_file}.summary.json")
+
+    def run(self, order: Iterator[tuple[int, str]], *, one_pass: int) -> str:
+        """Try documents in this order, going on behind those tried before; returns why it ended."""
+        tried = len(self._journal.attempts)
+        if (ended := self._ended(one_pass)) is not None:
+            return ended
+        generator = self._generator()
+        ahead = self._config.concurrency if self._chat else 1
+        todo = islice(order, tried, self._config.attempts)
+        with progress_bar(total=self._config.num_examples, desc="making rows", unit="row") as bar:
+            bar.update(self._journal.num_rows)
+            for turn, doc_id, outcome in _in_order(generator, self._corpus, todo, ahead):
+                self._journal.add(doc_id, turn, outcome)
+                bar.update(outcome.row is not None)
+                if (ended := self._ended(one_pass)) is not None:
+                    return ended
+        return "all attempts used"
+
+    def _ended(self, one_pass: int) -> str | None:
+        attempts = self._journal.attempts
+        if self._journal.num_rows >= self._config.num_examples:
+            return "enough rows"
+        if len(attempts) >= self._config.attempts:
+            return "all attempts used"
+        if len(attempts) % one_pass == 0 and attempts and all(a["row"] is None for a in attempts[-one_pass:]):
+            return "no document gives a further row"
+        return None
+
+    def _generator(self) -> Generator:
+        config = self._config
+        texts = {doc_id: document.text for doc_id, document in self._corpus.items()}
+        tfidf = TfIdf(texts.values())
+        retriever = Retriever(_space(config, texts, tfidf), weights=config.weights)
+        if self._chat is not None:
+            return LlmGenerator(
+                self._corpus,
+                retriever,
+                self._chat,
+                models=config.models,
+                num_candidates=config.max_doc_candidates,
+                max_tries=config.max_tries,
+            )
+        return ExtractiveGenerator(
+            self._corpus,
+            retriever,
+            tfidf,
+            kinds=config.query_kinds,
+            num_candidates=config.max_doc_candidates,
+            max_source_rank=config.max_source_rank,
+            seed=config.seed,
+        )
+
+    def write_summary(
+        self, inputs: Mapping[str, str], settings: Mapping[str, Any], ended: str, *, seconds: float, complete: bool
+    ) -> dict[str, Any]:
+        """Write the summary file, and give back what it says."""
+        journal = self._journal
+        num_attempts, num_rows = len(journal.attempts), journal.num_rows
+        report: dict[str, Any] = {
+            "summary": {
+                "total_attempts": num_attempts,
+                "successful_examples": num_rows,
+                "failed_attempts": num_attempts - num_rows,
+                "success_rate": num_rows / num_attempts if num_attempts else 0.0,
+                "execution_time": round(seconds, 3),
+                "output_path": str(journal.output),
+            },
+            "complete": complete,
+            "ended": ended,
+            "failures": journal.reasons(),
+            "verdicts": journal.verdicts(),
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **manifest(command=["sharprank", "synthesize"], settings=settings, inputs=inputs),
+        }
+        if self._chat is not None:
+            report["endpoint"] = self._chat.numbers() | self._spent(self._chat)
+        write_json(self.summary_path, report)
+        return report
+
+    def _spent(self, chat: Chat) -> dict[str, Any]:
+        config = self._config
+        prompt, completion = chat.tokens_of_all_runs()
+        cost = (prompt * config.price_input + completion * config.price_output) / 1e6
+        return {
+            "prompt_tokens_of_all_runs": prompt,
+            "completion_tokens_of_all_runs": completion,
+            "cost": round(cost, 6),
+        }
+
+
+def _in_order(
+    generator: Generator, corpus: Mapping[str, Document], todo: Iterator[tuple[int, str]], ahead: int
+) -> Iterator[tuple[int, str, Outcome]]:
+    """The outcomes in the order of `todo`, up to `ahead` of them in work at a time."""
+    pool = ThreadPoolExecutor(ahead)
+    waiting: deque[tuple[int, str, Future[Outcome]]] = deque()
+    try:
+        while True:
+            for turn, doc_id in islice(todo, ahead - len(waiting)):
+                waiting.append((turn, doc_id, pool.submit(generator.attempt, corpus[doc_id], turn)))
+            if not waiting:
+                return
+            turn, doc_id, future = waiting.popleft()
+            yield turn, doc_id, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _chat(config: SynthesizeConfig) -> Chat:
+    return Chat(
+        key=config.key,
+        url=config.url,
+        cache=ReplyCache(Path(config.cache_file or f"{config.output_file}.replies.jsonl")),
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+        retry_seconds=config.retry_seconds,
+        parameters={"temperature": config.temperature, "max_tokens": config.max_tokens},
+    )
+
+
+def _space(config: SynthesizeConfig, texts: Mapping[str, str], tfidf: TfIdf) -> Space:
+    if config.retriever == "bm25":
+        return WordSpace(texts, tfidf=tfidf)
+    from sharprank.models.bi_encoder import BiEncoder
+    from sharprank.retrieval.embeddings import EmbeddingStore, embed
+
+    encoder = BiEncoder.load(config.retriever, device=config.device)
+
+    def encode(part: Sequence[str], words: str) -> np.ndarray:
+        return encoder.encode(part, kind="passage", progress=words)
+
+    about = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
+    store = EmbeddingStore(Path(config.embedding_cache), about) if config.embedding_cache else None
+    shards = embed(list(texts.values()), encode, name="documents", store=store)
+    return VectorSpace(texts, shards, lambda query: encoder.encode([query], kind="query")[0])
