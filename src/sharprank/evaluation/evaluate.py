@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sharprank.evaluation.collection import collection_folder, read_collection_task
 from sharprank.evaluation.compare import compare, correct_for_several, warning
 from sharprank.evaluation.config import EvaluationConfig, model_names
 from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
-from sharprank.evaluation.rerank import Scorer, score_candidates, with_tails
+from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.rows import read_row_task
 from sharprank.evaluation.scorers import prepare_scorer
 from sharprank.evaluation.task import RankingTask
+from sharprank.formats.calibration import read_calibration
+from sharprank.metrics.calibration import measures_at
 from sharprank.metrics.chance import chance_levels
 from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
@@ -91,6 +94,7 @@ def evaluate_model(
     scores = score_candidates(task, scorer, progress=f"scoring {name}")
     seconds = time.perf_counter() - start
     pairs, why_no_auc = _pair_measures(task, scores, threshold)
+    fitted = _at_fitted_threshold(task, scores, path)
     run = with_tails(scores, task)
     return ModelResult(
         name=name,
@@ -101,16 +105,24 @@ def evaluate_model(
         seconds=seconds,
         pairs=pairs,
         why_no_auc=why_no_auc,
+        at_fitted_threshold=fitted,
     )
 
 
 def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[dict[str, float] | None, str | None]:
     if task.pair_labels is None:
         return None, None
-    keys = [(query_id, passage_id) for query_id, judged in task.pair_labels.items() for passage_id in judged]
-    labels = [task.pair_labels[query_id][passage_id] for query_id, passage_id in keys]
-    probabilities = sigmoid([scores[query_id][passage_id] for query_id, passage_id in keys])
-    return pair_measures(labels, probabilities, threshold=threshold), why_undefined(labels)
+    labels, values = labelled_scores(task.pair_labels, scores)
+    return pair_measures(labels, sigmoid(values), threshold=threshold), why_undefined(labels)
+
+
+def _at_fitted_threshold(task: RankingTask, scores: Run, path: str) -> dict[str, float] | None:
+    """Precision, recall and F1 by the calibration that is stored with the model, if there is one."""
+    calibration = read_calibration(Path(path).expanduser()) if task.pair_labels is not None else None
+    if calibration is None:
+        return None
+    labels, values = labelled_scores(task.pair_labels or {}, scores)
+    return measures_at(labels, calibration.probabilities(values), calibration.threshold)
 
 
 def _default_measures(task: RankingTask) -> tuple[str, ...]:

@@ -40,7 +40,13 @@ def _pair_lines(model: ModelResult) -> list[str]:
     if model.pairs is None:
         return []
     lines = [f"{name}: {model.pairs[name]!r}" for name in PAIR_LINES]
-    return [*lines, f"(no auc: {model.why_no_auc})"] if model.why_no_auc else lines
+    if model.why_no_auc:
+        lines.append(f"(no auc: {model.why_no_auc})")
+    fitted = model.at_fitted_threshold
+    if fitted is not None:
+        figures = ", ".join(f"{name} {number(fitted[name])}" for name in PAIR_LINES[:3])
+        lines.append(f"(calibrated, at the fitted threshold {number(fitted['threshold'])}: {figures})")
+    return lines
 
 
 def _markdown(result: EvaluationResult) -> str:
@@ -49,6 +55,9 @@ def _markdown(result: EvaluationResult) -> str:
         rows = _rows(result, model)
         if model.pairs is not None:
             rows = [(name, number(model.pairs[name]), "") for name in PAIR_LINES] + rows
+        if model.at_fitted_threshold is not None:
+            at = model.at_fitted_threshold
+            rows += [(f"{name} at {number(at['threshold'])} (fitted)", number(at[name]), "") for name in PAIR_LINES[:3]]
         blocks += [f"**{model.name}**", markdown_table(_header(model), rows)]
     return "\n\n".join([*blocks, *_how(result)])
 

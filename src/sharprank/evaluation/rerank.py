@@ -13,7 +13,7 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.evaluation.task import RankingTask
 from sharprank.metrics.orders import with_tail
-from sharprank.records import Run
+from sharprank.records import Qrels, Run
 
 
 class Scorer(Protocol):
@@ -54,6 +54,13 @@ def with_tails(run: Run, task: RankingTask) -> Run:
         query_id: with_tail(scores, task.tails.get(query_id, ()), first_stage.get(query_id, {}))
         for query_id, scores in run.items()
     }
+
+
+def labelled_scores(labels: Qrels, scores: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and raw scores of all scored pairs of the labelled queries, in one order; unlabelled pairs are 0."""
+    keys = [(query_id, passage_id) for query_id in labels for passage_id in scores.get(query_id, {})]
+    found = [max(0, labels[query_id].get(passage_id, 0)) for query_id, passage_id in keys]
+    return np.array(found), np.array([scores[query_id][passage_id] for query_id, passage_id in keys])
 
 
 def _refuse_nan(scores: np.ndarray, keys: Sequence[tuple[str, str]], pairs: Sequence[tuple[str, str]]) -> None:

@@ -20,6 +20,7 @@ class ModelResult:
         name, path: how tables call it, and what the user gave.
         pairs: pooled precision, recall, F1, AUC; None for a collection.
         why_no_auc: the reason where AUC is nan.
+        at_fitted_threshold: threshold, precision, recall and F1 by the calibration stored with the model.
         per_query: {measure: {query_id: value}}.
         comparisons: against the first stage, one a measure; empty without one.
         run: the re-ranked run.
@@ -34,6 +35,7 @@ class ModelResult:
     seconds: float
     pairs: Mapping[str, float] | None = None
     why_no_auc: str | None = None
+    at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
 
     @property
@@ -45,6 +47,8 @@ class ModelResult:
         data: dict[str, Any] = {"name": self.name, "path": self.path, "measures": self.measures}
         if self.pairs is not None:
             data |= {"pairs": dict(self.pairs), "why_no_auc": self.why_no_auc}
+        if self.at_fitted_threshold is not None:
+            data["at_fitted_threshold"] = dict(self.at_fitted_threshold)
         if self.comparisons:
             data["against_first_stage"] = [
                 {**asdict(c), "difference": c.difference, "verdict": c.verdict} for c in self.comparisons

@@ -19,7 +19,7 @@ from sharprank.records import TrainRow
 DEFAULT_SPLIT = "test"
 
 
-def read_row_task(config: EvaluationConfig) -> RankingTask:
+def read_row_task(config: EvaluationConfig, *, default_split: str = DEFAULT_SPLIT) -> RankingTask:
     """Read the rows that `config.data` names.
 
     Raises:
@@ -33,7 +33,7 @@ def read_row_task(config: EvaluationConfig) -> RankingTask:
     keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
     bad_rows = BadRows(config.on_bad_row)
     source = Source(config.data, config.sub_data_name, config.split)
-    rows = read_rows(source, keys=keys, bad_rows=bad_rows, default_split=DEFAULT_SPLIT)
+    rows = read_rows(source, keys=keys, bad_rows=bad_rows, default_split=default_split)
     return row_task(rows, title=_title(config), skipped=bad_rows.counts)
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from sharprank.formats.calibration import read_calibration
+from sharprank.metrics.calibration import Calibration
 from sharprank.metrics.pairs import sigmoid
 from sharprank.models.scoring import PairScorer
 from sharprank.models.token_cache import CachingPairTokenizer
@@ -38,12 +41,14 @@ class Reranker:
     Args:
         scorer: the model.
         cached_passages: passages whose token ids are kept between calls (0: none).
+        calibration: turns scores into probabilities; without one it is the sigmoid that does.
     """
 
-    def __init__(self, scorer: PairScorer, *, cached_passages: int = 0) -> None:
+    def __init__(self, scorer: PairScorer, *, cached_passages: int = 0, calibration: Calibration | None = None) -> None:
         if cached_passages:
             scorer.pair_tokenizer = CachingPairTokenizer(scorer.pair_tokenizer, num_passages=cached_passages)
         self.scorer = scorer
+        self.calibration = calibration
         self._lock = threading.Lock()
 
     @classmethod
@@ -57,7 +62,7 @@ class Reranker:
         cached_passages: int = 0,
         trust_remote_code: bool = False,
     ) -> Reranker:
-        """Load a reranker.
+        """Load a reranker, with the calibration that `sharprank calibrate` stored beside it.
 
         Args:
             path: a folder or a hub id.
@@ -69,10 +74,11 @@ class Reranker:
         Raises:
             UserError: no such model, no tokenizer, several labels, a length beyond the model.
         """
+        calibration = read_calibration(Path(path).expanduser())
         scorer = PairScorer.load(
             path, max_length=max_length, dtype=dtype, device=device, trust_remote_code=trust_remote_code
         )
-        return cls(scorer, cached_passages=cached_passages)
+        return cls(scorer, cached_passages=cached_passages, calibration=calibration)
 
     @overload
     def compute_score(self, pairs: tuple[str, str], *, normalize: bool = ...) -> float: ...
@@ -101,8 +107,8 @@ class Reranker:
         return (self.probabilities(scores) if normalize else scores).tolist()
 
     def probabilities(self, scores: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Probabilities of raw scores: their sigmoid."""
-        return sigmoid(scores)
+        """Probabilities of raw scores: by the model's calibration, or else their sigmoid."""
+        return sigmoid(scores) if self.calibration is None else self.calibration.probabilities(scores)
 
     def score_lists(
         self,
