@@ -8,7 +8,7 @@ from sharprank.retrieval.filters import NEAR_DUPLICATE, overlap, shingles
 from sharprank.retrieval.tfidf import TfIdf
 from sharprank.synthesis.config import KINDS
 from sharprank.synthesis.corpus import Document
-from sharprank.synthesis.queries import body_of, queries_of
+from sharprank.synthesis.queries import _sentences, body_of, queries_of
 
 SENTENCES = [
     "Bees carry pollen from one flower to the next while they gather nectar for the hive.",
@@ -48,6 +48,23 @@ def test_every_passage_is_so_much_of_its_document_that_mining_knows_it_again():
     for queries in by_kind().values():
         for query in queries:
             assert overlap(shingles(query.passage), shingles(DOCUMENT.text)) >= NEAR_DUPLICATE
+
+
+@pytest.mark.parametrize(
+    ("sentence", "asked"),
+    [
+        ("RESULTS Wild bees sleep in holes of dead wood.", "Wild bees sleep in holes of dead wood."),
+        ("METHODS AND FINDINGS: Wild bees sleep in holes.", "Wild bees sleep in holes."),
+        ("Background: Wild bees sleep in holes of wood.", "Wild bees sleep in holes of wood."),
+        ("Ann Lee (judge) Ann Lee (judge) Ann Lee (judge) was a judge.", "Ann Lee (judge) was a judge."),
+        ("NASA sends bees to the moon every year.", "NASA sends bees to the moon every year."),
+        ("DNA and RNA of bees differ from those of wasps.", "DNA and RNA of bees differ from those of wasps."),
+    ],
+)
+def test_labels_and_repeated_names_are_not_asked_for(sentence, asked):
+    document = Document("d", "", f"{SENTENCES[0]} {sentence}")
+    found = [query for query in _sentences(document, document.body, TFIDF) if query.text == asked]
+    assert found and sentence not in found[0].passage
 
 
 def test_a_sentence_that_is_much_of_a_short_document_is_given_up():

@@ -27,6 +27,8 @@ HEADING_WORDS = 10
 _LETTER = r"A-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
 _SENTENCE_END = re.compile(rf"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[{_LETTER}])|(?<=[。！？])|\n+")
 _MARKED_HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.+?)\s*#*\s*$")
+_LABEL = re.compile(r"^(?:[A-Z]{4,}\b[\s,/&]*(?:(?:AND|OF)\s+)?)+:?\s+(?=[A-Z])|^[A-Z][a-z]+:\s+(?=[A-Z])")
+_REPEATED = re.compile(r"^(\S.{2,80}?)(?:\s+\1(?=\s))+")
 _WORD = re.compile(r"\w+")
 
 
@@ -108,7 +110,12 @@ def _sentences(document: Document, body: str, tfidf: TfIdf) -> Iterator[Query]:
     vectors = tfidf.vectors([document.text, *telling])
     likeness = vectors[1:] @ vectors[0]
     for number in sorted(range(len(telling)), key=lambda i: -likeness[i])[:NUM_SENTENCES]:
-        yield Query(telling[number], "sentence", _cut(body, telling[number]))
+        yield Query(_asked(telling[number]), "sentence", _cut(body, telling[number]))
+
+
+def _asked(sentence: str) -> str:
+    """A sentence without what only a document has: "RESULTS:" before it, a name said over and over at its beginning."""
+    return _REPEATED.sub(r"\1", _LABEL.sub("", sentence))
 
 
 def _cut(body: str, sentence: str) -> str:
