@@ -16,6 +16,7 @@ DOORS = {
     "embedding/finetune/hn_mine.py": "mine",
     "reranker/run.py": "train",
     "reranker/eval.py": "evaluate",
+    "reranker/test_reranker.py": "test_reranker",
 }
 
 

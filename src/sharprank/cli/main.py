@@ -19,6 +19,7 @@ COMMANDS = {
     "mine": "find hard negatives for (query, positives) rows in a pool of passages",
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
+    "test_reranker": "measure one reranker on rows and write the metrics as JSON",
     "calibrate": "make scores probabilities: fit on validation data, find a threshold, store both",
     "compare": "say whether one system is really better than another, and where it is worse",
     "synthesize": "make rows from documents alone, offline or with a language model",

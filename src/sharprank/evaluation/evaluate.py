@@ -106,6 +106,7 @@ def evaluate_model(
         pairs=pairs,
         why_no_auc=why_no_auc,
         at_fitted_threshold=fitted,
+        mean_scores=_mean_scores(task, scores),
     )
 
 
@@ -123,6 +124,15 @@ def _at_fitted_threshold(task: RankingTask, scores: Run, path: str) -> dict[str,
         return None
     labels, values = labelled_scores(task.pair_labels or {}, scores)
     return measures_at(labels, calibration.probabilities(values), calibration.threshold)
+
+
+def _mean_scores(task: RankingTask, scores: Run) -> dict[str, float] | None:
+    """Mean raw score of the positive and of the negative pairs; nan where there is none."""
+    if task.pair_labels is None:
+        return None
+    labels, values = labelled_scores(task.pair_labels, scores)
+    kinds = {"mean_positive_score": values[labels > 0], "mean_negative_score": values[labels <= 0]}
+    return {name: float(own.mean()) if own.size else float("nan") for name, own in kinds.items()}
 
 
 def _default_measures(task: RankingTask) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class ModelResult:
         name, path: how tables call it, and what the user gave.
         pairs: pooled precision, recall, F1, AUC; None for a collection.
         why_no_auc: the reason where AUC is nan.
+        mean_scores: mean raw score of positive and negative pairs; None for a collection.
         at_fitted_threshold: threshold, precision, recall and F1 by the calibration stored with the model.
         per_query: {measure: {query_id: value}}.
         comparisons: against the first stage, one a measure; empty without one.
@@ -35,6 +36,7 @@ class ModelResult:
     seconds: float
     pairs: Mapping[str, float] | None = None
     why_no_auc: str | None = None
+    mean_scores: Mapping[str, float] | None = None
     at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
 
@@ -46,7 +48,7 @@ class ModelResult:
     def as_json(self, *, per_query: bool) -> dict[str, Any]:
         data: dict[str, Any] = {"name": self.name, "path": self.path, "measures": self.measures}
         if self.pairs is not None:
-            data |= {"pairs": dict(self.pairs), "why_no_auc": self.why_no_auc}
+            data |= {"pairs": dict(self.pairs), "why_no_auc": self.why_no_auc, "mean_scores": self.mean_scores}
         if self.at_fitted_threshold is not None:
             data["at_fitted_threshold"] = dict(self.at_fitted_threshold)
         if self.comparisons:
