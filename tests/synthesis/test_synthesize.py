@@ -373,7 +373,7 @@ def test_the_key_is_never_printed_or_written(llm, endpoint, tmp_path):
 @pytest.mark.parametrize(
     ("name", "more", "said"),
     [
-        ("OPENAI_API_KEY", [], "no key in $OPENAI_API_KEY"),
+        ("OPENAI_API_KEY", [], "there is no key in $OPENAI_API_KEY"),
         (None, ["--model", ""], "no model was named"),
         (None, ["--base_url", "localhost:8000"], "--base_url localhost:8000 is no address"),
         (None, ["--base_url", "http://127.0.0.1:9/v1"], "cannot be reached"),

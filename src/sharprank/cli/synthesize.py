@@ -6,6 +6,7 @@ from typing import Any
 
 from sharprank.cli.options import parse, run_command
 from sharprank.synthesis.config import SynthesizeConfig
+from sharprank.synthesis.endpoint import EndpointConfig
 
 PROG = "sharprank synthesize"
 DESCRIPTION = (
@@ -20,10 +21,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _synthesize(argv: list[str] | None) -> None:
-    config = parse(SynthesizeConfig, argv, prog=PROG, description=DESCRIPTION)
+    config, endpoint = parse((SynthesizeConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION)
     from sharprank.synthesis.synthesize import synthesize
 
-    result = synthesize(config)
+    result = synthesize(config, endpoint)
     print("\n".join(_lines(result.report)))
     print(f"output     {result.output_path} (summary: {result.summary_path})")
 

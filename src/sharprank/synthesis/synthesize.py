@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sharprank.formats.writers import check_writable, write_json, write_jsonl
 from sharprank.progress import progress_bar
 from sharprank.provenance import describe_inputs, manifest
-from sharprank.retrieval.diverse import Retriever, Space, VectorSpace, WordSpace
+from sharprank.retrieval.diverse import Retriever
 from sharprank.retrieval.tfidf import TfIdf
 from sharprank.synthesis.chat import Chat
 from sharprank.synthesis.config import SynthesizeConfig
 from sharprank.synthesis.corpus import Document, eligible, read_corpus, read_doc_ids, turns
+from sharprank.synthesis.endpoint import EndpointConfig
 from sharprank.synthesis.extractive import ExtractiveGenerator
 from sharprank.synthesis.journal import Journal
 from sharprank.synthesis.llm import LlmGenerator
 from sharprank.synthesis.outcome import Generator, Outcome, Stop
 from sharprank.synthesis.queries import body_of
-from sharprank.synthesis.replies import ReplyCache
+from sharprank.synthesis.space import open_space
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class SynthesisResult:
     report: dict[str, Any]
 
 
-def synthesize(config: SynthesizeConfig) -> SynthesisResult:
+def synthesize(config: SynthesizeConfig, endpoint: EndpointConfig) -> SynthesisResult:
     """Make rows until there are enough of them, or the attempts are used up.
 
     Raises:
@@ -54,17 +53,20 @@ def synthesize(config: SynthesizeConfig) -> SynthesisResult:
             is then kept and summed up.
     """
     config.check()
+    by_model = config.generator == "llm"
+    if by_model:
+        endpoint.check()
     check_writable(config.output_file)
     output = Path(config.output_file)
     corpus = read_corpus(config.corpus_path)
     listed, drawn = read_doc_ids(config.doc_ids_file, corpus), eligible(corpus, config.min_length)
     inputs = describe_inputs(path for path in (config.corpus_path, config.doc_ids_file) if path)
-    settings = {**config.settings(), "inputs": list(inputs.values())}
-    chat = _chat(config) if config.generator == "llm" else None
+    settings = {**config.settings(), **(endpoint.settings() if by_model else {}), "inputs": list(inputs.values())}
+    chat = endpoint.open(config.output_file) if by_model else None
     journal = Journal(output, settings, overwrite=config.overwrite)
     if config.output_pool:
         write_jsonl(config.output_pool, ({"_id": name, "text": body_of(found)} for name, found in corpus.items()))
-    work = _Work(config, corpus, journal, chat)
+    work = _Work(config, endpoint, corpus, journal, chat=chat)
     started = time.monotonic()
     try:
         stopped = work.run(turns(listed, drawn, seed=config.seed), one_pass=len({*listed, *drawn}))
@@ -83,9 +85,15 @@ def synthesize(config: SynthesizeConfig) -> SynthesisResult:
 
 class _Work:
     def __init__(
-        self, config: SynthesizeConfig, corpus: Mapping[str, Document], journal: Journal, chat: Chat | None
+        self,
+        config: SynthesizeConfig,
+        endpoint: EndpointConfig,
+        corpus: Mapping[str, Document],
+        journal: Journal,
+        *,
+        chat: Chat | None,
     ) -> None:
-        self._config, self._corpus, self._journal, self._chat = config, corpus, journal, chat
+        self._config, self._endpoint, self._corpus, self._journal, self._chat = config, endpoint, corpus, journal, chat
         self.summary_path = Path(config.summary_file or f"{config.output_file}.summary.json")
 
     def run(self, order: Iterator[tuple[int, str]], *, one_pass: int) -> str:
@@ -94,7 +102,7 @@ class _Work:
         if (ended := self._ended(one_pass)) is not None:
             return ended
         generator = self._generator()
-        ahead = self._config.concurrency if self._chat else 1
+        ahead = self._endpoint.concurrency if self._chat else 1
         todo = islice(order, tried, self._config.attempts)
         with progress_bar(total=self._config.num_examples, desc="making rows", unit="row") as bar:
             bar.update(self._journal.num_rows)
@@ -119,15 +127,18 @@ class _Work:
         config = self._config
         texts = {doc_id: document.text for doc_id, document in self._corpus.items()}
         tfidf = TfIdf(texts.values())
-        retriever = Retriever(_space(config, texts, tfidf), weights=config.weights)
+        retriever = Retriever(
+            open_space(config.retriever, texts, tfidf, device=config.device, cache=config.embedding_cache),
+            weights=config.weights,
+        )
         if self._chat is not None:
             return LlmGenerator(
                 self._corpus,
                 retriever,
                 self._chat,
-                models=config.models,
+                models=self._endpoint.models,
                 num_candidates=config.max_doc_candidates,
-                max_tries=config.max_tries,
+                max_tries=self._endpoint.max_tries,
             )
         return ExtractiveGenerator(
             self._corpus,
@@ -162,19 +173,9 @@ class _Work:
             **manifest(command=["sharprank", "synthesize"], settings=settings, inputs=inputs),
         }
         if self._chat is not None:
-            report["endpoint"] = self._chat.numbers() | self._spent(self._chat)
+            report["endpoint"] = self._endpoint.spent(self._chat)
         write_json(self.summary_path, report)
         return report
-
-    def _spent(self, chat: Chat) -> dict[str, Any]:
-        config = self._config
-        prompt, completion = chat.tokens_of_all_runs()
-        cost = (prompt * config.price_input + completion * config.price_output) / 1e6
-        return {
-            "prompt_tokens_of_all_runs": prompt,
-            "completion_tokens_of_all_runs": completion,
-            "cost": round(cost, 6),
-        }
 
 
 def _in_order(
@@ -193,32 +194,3 @@ def _in_order(
             yield turn, doc_id, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _chat(config: SynthesizeConfig) -> Chat:
-    return Chat(
-        key=config.key,
-        url=config.url,
-        cache=ReplyCache(Path(config.cache_file or f"{config.output_file}.replies.jsonl")),
-        timeout=config.timeout,
-        max_retries=config.max_retries,
-        retry_seconds=config.retry_seconds,
-        parameters={"temperature": config.temperature, "max_tokens": config.max_tokens},
-    )
-
-
-def _space(config: SynthesizeConfig, texts: Mapping[str, str], tfidf: TfIdf) -> Space:
-    if config.retriever == "bm25":
-        return WordSpace(texts, tfidf=tfidf)
-    from sharprank.models.bi_encoder import BiEncoder
-    from sharprank.retrieval.embeddings import EmbeddingStore, embed
-
-    encoder = BiEncoder.load(config.retriever, device=config.device)
-
-    def encode(part: Sequence[str], words: str) -> np.ndarray:
-        return encoder.encode(part, kind="passage", progress=words)
-
-    about = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
-    store = EmbeddingStore(Path(config.embedding_cache), about) if config.embedding_cache else None
-    shards = embed(list(texts.values()), encode, name="documents", store=store)
-    return VectorSpace(texts, shards, lambda query: encoder.encode([query], kind="query")[0])
