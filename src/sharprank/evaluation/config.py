@@ -55,6 +55,9 @@ class EvaluationConfig:
         default=None,
         metadata={"help": "TREC file for the re-ranked run (several models: one file each, named after it)"},
     )
+    report: str | None = field(
+        default=None, metadata={"help": "HTML page with figures, charts and the queries that fared worst"}
+    )
     output_format: Literal["text", "markdown", "json"] = field(default="text", metadata={"help": "what is printed"})
     overwrite: bool = field(default=False, metadata={"help": "replace outputs that other settings made"})
     device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1, mps (default: the best there is)"})
@@ -102,7 +105,7 @@ class EvaluationConfig:
         return {key: value for key, value in asdict(self).items() if key not in _NOT_IN_THE_RESULT}
 
 
-_NOT_IN_THE_RESULT = {"output_file", "output_run", "output_format", "overwrite"}
+_NOT_IN_THE_RESULT = {"output_file", "output_run", "report", "output_format", "overwrite"}
 
 
 def model_names(models: list[str]) -> list[str]:

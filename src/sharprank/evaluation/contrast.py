@@ -175,7 +175,7 @@ def _pair(a: System, b: System, comparisons: Sequence[Comparison], qrels: Qrels,
         after=b.name,
         comparisons=comparisons,
         counts={name: wins_ties_losses(a.per_query[name], b.per_query[name]) for name in a.per_query},
-        worse=_worse(a, b, qrels, headline),
+        worse=regressions(a, b, qrels, headline),
         depths=depth_effect(a.run or {}, b.run or {}, qrels, headline, depths=depths) if reorders else {},
         before_is_first_stage=a.is_first_stage,
     )
@@ -198,7 +198,8 @@ def wins_ties_losses(before: Mapping[str, float], after: Mapping[str, float]) ->
     return wins, len(differences) - wins - losses, losses
 
 
-def _worse(a: System, b: System, qrels: Qrels, headline: str) -> list[Regression]:
+def regressions(a: System, b: System, qrels: Qrels, headline: str) -> list[Regression]:
+    """The queries whose value fell from `a` to `b`, worst first."""
     before, after = a.per_query[headline], b.per_query[headline]
     fallen = [query_id for query_id in after if query_id in before and after[query_id] < before[query_id] - _TIE]
     fallen.sort(key=lambda query_id: (after[query_id] - before[query_id], query_id))

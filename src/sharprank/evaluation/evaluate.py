@@ -68,7 +68,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         notes=task.notes,
     )
     _warn(result)
-    write_outputs(config, result, input_paths=task.input_paths)
+    write_outputs(config, result, task)
     return result
 
 

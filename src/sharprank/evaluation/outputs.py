@@ -1,4 +1,4 @@
-"""The files an evaluation writes: one JSON with everything, and a TREC run for each model.
+"""The files an evaluation writes: one JSON with everything, a TREC run for each model, and an HTML report.
 
 Each says by which settings it was made (the JSON itself, or `<run>.stats.json` beside a run), and is replaced only by
 the same settings or on request.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.evaluation.config import EvaluationConfig, model_names
+from sharprank.evaluation.html_report import check_report, write_report
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.trec import write_run
@@ -52,6 +52,10 @@ def check_outputs(config: EvaluationConfig) -> None:
         raise UserError(
             f"--output_file and --output_run are both {config.output_file}", fix="give them different names"
         )
+    if config.report:
+        if Path(config.report).resolve() in {path.resolve() for path in [*runs, *result]}:
+            raise UserError(f"--report and another output are both {config.report}", fix="give them different names")
+        check_report(config.report, overwrite=config.overwrite)
     for path, flag in [*((path, "--output_run") for path in runs), *((path, "--output_file") for path in result)]:
         check_writable(path, flag=flag)
         _refuse_others(path, config, manifest_path=path if flag == "--output_file" else _beside(path))
@@ -69,17 +73,19 @@ def check_ids(config: EvaluationConfig, task: RankingTask) -> None:
             )
 
 
-def write_outputs(config: EvaluationConfig, result: EvaluationResult, *, input_paths: Sequence[str]) -> None:
+def write_outputs(config: EvaluationConfig, result: EvaluationResult, task: RankingTask) -> None:
     """Write what the config asks for; each file appears only when it is complete."""
-    if not (config.output_file or config.output_run):
+    if not (config.output_file or config.output_run or config.report):
         return
     command = ["sharprank", "evaluate", *_flags(config)]
-    about = manifest(command=command, settings=config.settings(), inputs=describe_inputs(input_paths))
+    about = manifest(command=command, settings=config.settings(), inputs=describe_inputs(task.input_paths))
     for path, model in zip(output_runs(config), result.models, strict=False):
         write_run(path, model.run, tag=model.name)
         write_json(_beside(path), {**about, "model": model.path})
     if config.output_file:
         write_json(config.output_file, {**about, **result.as_json(per_query=True)})
+    if config.report:
+        write_report(config.report, result, task, about=about)
 
 
 def _flags(config: EvaluationConfig) -> list[str]:

@@ -1,0 +1,286 @@
+"""An evaluation as one self-contained HTML page: headline, figures, charts, the worst queries, how it was made.
+
+Everything that came from data is escaped; the page has no script and loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sharprank.errors import UserError
+from sharprank.evaluation.charts import histograms, reliability_chart, scatter
+from sharprank.evaluation.contrast import Regression, System, regressions, wins_ties_losses
+from sharprank.evaluation.page import GENERATOR, page
+from sharprank.evaluation.rerank import labelled_scores
+from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.evaluation.tables import number
+from sharprank.evaluation.task import RankingTask
+from sharprank.formats.calibration import read_calibration
+from sharprank.formats.writers import atomic_open, check_writable
+from sharprank.metrics.calibration import expected_calibration_error, reliability
+from sharprank.metrics.orders import best_first
+from sharprank.metrics.pairs import sigmoid
+from sharprank.records import Run
+
+NUM_WORST = 10
+_TEXT_LENGTH = 400
+
+
+def check_report(path: str, *, overwrite: bool) -> None:
+    """Refuse a report that cannot be written, or would replace what is no report of ours.
+
+    Raises:
+        UserError: naming the path.
+    """
+    check_writable(path, flag="--report")
+    target = Path(path)
+    if target.exists() and not overwrite and GENERATOR not in target.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(
+            f"--report {path} exists and is no report of sharprank", fix="name another file, or pass --overwrite True"
+        )
+
+
+def write_report(path: str, result: EvaluationResult, task: RankingTask, *, about: Mapping[str, Any]) -> None:
+    """Write the page.
+
+    Args:
+        result, task: what was found, and on what.
+        about: command, settings, inputs and versions.
+    """
+    sections = [_section("Figures", _figures(result))]
+    for model in result.models:
+        sections += _model_sections(result, model, task)
+    sections.append(_section("How it was made", _made(about, result)))
+    with atomic_open(path) as file:
+        file.write(page(title=f"Evaluation: {_names(result)}", lead=_headlines(result), sections=sections))
+
+
+def _names(result: EvaluationResult) -> str:
+    return ", ".join(model.name for model in result.models)
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+# --- headline and figures ----------------------------------------------------------------------------------------
+
+
+def _headlines(result: EvaluationResult) -> str:
+    headline = result.measures[0]
+    parts = [_note(result.title)]
+    for model in result.models:
+        if not model.comparisons:
+            value, chance = number(model.measures[headline]), number(result.chance[headline])
+            words = f"a random order would get {chance}"
+            parts.append(_headline(model.name, f"{headline} {value}", words, kind="same"))
+            continue
+        c = model.comparisons[0]
+        kind = "worse" if c.is_below else "better" if c.verdict == "better" else "same"
+        words = f"{c.difference:+.4f}, 95% interval {c.low:+.4f} to {c.high:+.4f}, p {c.p:.4f}: {c.verdict}"
+        parts.append(_headline(model.name, f"{headline} {number(c.first)} → {number(c.reranked)}", words, kind=kind))
+    return "".join(parts)
+
+
+def _headline(name: str, figure: str, words: str, *, kind: str) -> str:
+    return (
+        f'<div class="headline {kind}"><div>{escape(name)}</div><div class="figure">{escape(figure)}</div>'
+        f"<div>{escape(words)}</div></div>"
+    )
+
+
+def _figures(result: EvaluationResult) -> str:
+    first = result.first_stage is not None
+    header = [
+        "model",
+        "measure",
+        *(["first stage", "reranked", "difference", "95% interval", "p"] if first else ["value"]),
+    ]
+    rows = []
+    for model in result.models:
+        if model.comparisons:
+            rows += [
+                [model.name, c.measure, number(c.first), number(c.reranked), f"{c.difference:+.4f}",
+                 f"{c.low:+.4f} to {c.high:+.4f}", f"{c.p:.4f}", number(result.chance[c.measure])]
+                for c in model.comparisons
+            ]  # fmt: skip
+        else:
+            rows += [[model.name, m, number(model.measures[m]), number(result.chance[m])] for m in result.measures]
+            rows += [[model.name, name, number(value), ""] for name, value in (model.pairs or {}).items()]
+    speed = [_speed(model) for model in result.models]
+    return (
+        _table([*header, "chance"], rows)
+        + "<h3>Speed</h3>"
+        + _table(["model", "pairs", "seconds", "pairs a second", "ms a query"], speed)
+        + _note("All queries scored together, loading not counted; one query alone takes longer than its share.")
+    )
+
+
+def _speed(model: ModelResult) -> list[str]:
+    seconds = max(model.seconds, 1e-9)
+    each = 1000 * seconds / max(1, len(model.run))
+    return [model.name, f"{model.num_pairs:,}", f"{seconds:.2f}", f"{model.num_pairs / seconds:,.0f}", f"{each:.1f}"]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+# --- one model ---------------------------------------------------------------------------------------------------
+
+
+def _model_sections(result: EvaluationResult, model: ModelResult, task: RankingTask) -> list[str]:
+    prefix = f"{model.name}: " if len(result.models) > 1 else ""
+    headline = result.measures[0]
+    charts = [_distribution(model, task), _calibration(model, task)]
+    if result.first_stage is not None:
+        charts.insert(0, _scatter(result.first_stage[headline], model.per_query[headline], headline, task))
+    worst = (
+        _worst_regressions(result, model, task)
+        if result.first_stage is not None
+        else _worst_rows(model, headline, task)
+    )
+    return [
+        _section(f"{prefix}Pictures", f'<div class="charts">{"".join(charts)}</div>'),
+        _section(*_titled(prefix, worst)),
+    ]
+
+
+def _titled(prefix: str, worst: tuple[str, str]) -> tuple[str, str]:
+    return prefix + worst[0], worst[1]
+
+
+def _figure(chart: str, caption: str) -> str:
+    return f"<figure>{chart}<figcaption>{caption}</figcaption></figure>"
+
+
+def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: str, task: RankingTask) -> str:
+    points = [
+        (f"{q} {_cut(task.queries.get(q, ''), 80)}: {before[q]:.3f} → {after[q]:.3f}", before[q], after[q])
+        for q in after
+        if q in before
+    ]
+    wins, ties, losses = wins_ties_losses(before, after)
+    chart = scatter(points, x_label=f"{headline}, first stage", y_label="reranked")
+    return _figure(chart, f"Each dot a query: {wins} better, {ties} the same, {losses} worse.")
+
+
+def _scored(model: ModelResult, task: RankingTask) -> Run:
+    return {q: {p: model.run[q][p] for p in ids} for q, ids in task.candidates.items()}
+
+
+def _distribution(model: ModelResult, task: RankingTask) -> str:
+    labels, values = labelled_scores(task.pair_labels or task.qrels, _scored(model, task))
+    chart = histograms(values[labels > 0].tolist(), values[labels <= 0].tolist(), x_label="raw score")
+    key = '<span class="key relevant"></span> relevant <span class="key other"></span> other'
+    return _figure(chart, f"{key}: {int((labels > 0).sum()):,} and {int((labels <= 0).sum()):,} passages.")
+
+
+def _calibration(model: ModelResult, task: RankingTask) -> str:
+    labels, values = labelled_scores(task.pair_labels or task.qrels, _scored(model, task))
+    if not labels.size:
+        return ""
+    curves = [("plain", "sigmoid", sigmoid(values))]
+    stored = read_calibration(Path(model.path).expanduser())
+    if stored is not None:
+        curves.append(("fitted", "calibrated", stored.probabilities(values)))
+    chart = reliability_chart([(kind, reliability(labels > 0, found)) for kind, _, found in curves])
+    words = [
+        f'<span class="key {kind}"></span> {name}: ECE {expected_calibration_error(labels > 0, found):.3f}'
+        for kind, name, found in curves
+    ]
+    hint = "" if stored is not None else " (not calibrated: see <code>sharprank calibrate</code>)"
+    return _figure(chart, f"Is a probability one? {'; '.join(words)}{hint}.")
+
+
+# --- the worst queries -------------------------------------------------------------------------------------------
+
+
+def _worst_regressions(result: EvaluationResult, model: ModelResult, task: RankingTask) -> tuple[str, str]:
+    before = System(name="first stage", per_query=result.first_stage or {}, run=task.first_stage)
+    after = System(name=model.name, per_query=model.per_query, run=model.run)
+    found = regressions(before, after, task.qrels, result.measures[0])
+    title = f"Queries that got worse ({min(NUM_WORST, len(found))} of {len(found)})"
+    return title, "".join(_regression(one, model, task) for one in found[:NUM_WORST]) or _note("None.")
+
+
+def _regression(one: Regression, model: ModelResult, task: RankingTask) -> str:
+    items = [
+        f"<li><b>{_rank(move.before)} → {_rank(move.after)}</b> {_passage(task, move.passage_id)}</li>"
+        for move in one.moves
+    ]
+    top = best_first(model.run.get(one.query_id, {}))[:1]
+    above = "".join(f'<li class="above"><b>now first</b> {_passage(task, name)}</li>' for name in top)
+    figures = f"{number(one.before)} → {number(one.after)}"
+    return _query(one.query_id, figures, "".join(items) + above, task)
+
+
+def _worst_rows(model: ModelResult, headline: str, task: RankingTask) -> tuple[str, str]:
+    values = model.per_query[headline]
+    low = sorted((q for q in values if values[q] < 1), key=lambda q: (values[q], q))
+    blocks = []
+    for query_id in low[:NUM_WORST]:
+        judged = task.qrels.get(query_id, {})
+        order = best_first(model.run[query_id])
+        shown = [name for name in order if judged.get(name, 0) > 0] + [n for n in order if judged.get(n, 0) <= 0][:1]
+        items = "".join(
+            f"<li><b>{'relevant' if judged.get(name, 0) > 0 else 'best other'}, rank {order.index(name) + 1}</b> "
+            f"{_passage(task, name)}</li>"
+            for name in shown
+        )
+        blocks.append(_query(query_id, number(values[query_id]), items, task))
+    return f"Queries with the lowest {headline} ({len(blocks)} of {len(low)} below 1)", "".join(blocks) or _note(
+        "None."
+    )
+
+
+def _query(query_id: str, figures: str, items: str, task: RankingTask) -> str:
+    text = escape(_cut(task.queries.get(query_id, ""), _TEXT_LENGTH))
+    summary = f"<summary>{text} <small>{escape(query_id)}: {figures}</small></summary>"
+    return f"<details open>{summary}<ul>{items}</ul></details>"
+
+
+def _passage(task: RankingTask, name: str) -> str:
+    return f"{escape(_cut(task.passages.get(name, '(no text)'), _TEXT_LENGTH))} <small>{escape(name)}</small>"
+
+
+def _rank(rank: int | None) -> str:
+    return "not ranked" if rank is None else f"rank {rank}"
+
+
+def _cut(text: str, length: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+# --- how ---------------------------------------------------------------------------------------------------------
+
+
+def _made(about: Mapping[str, Any], result: EvaluationResult) -> str:
+    how = (
+        "p: two-sided paired randomisation test over queries; interval: bootstrap over queries; equal scores count "
+        "against the model; chance: expected value under a random order."
+    )
+    notes = "".join(_note(note) for note in result.notes)
+    command = f"<pre>{escape(' '.join(about['command']))}</pre>"
+    rest = {key: about[key] for key in ("settings", "inputs", "versions")}
+    details = escape(json.dumps(_finite(rest), ensure_ascii=False, indent=1))
+    folded = f"<details><summary>Settings, inputs, versions</summary><pre>{details}</pre></details>"
+    return f"{_note(how)}{notes}{command}{folded}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
