@@ -23,10 +23,15 @@ def words(world, tiny_bert, tiny_encoder):
 def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(words, world, capsys):
     assert main(words) == 0
     captured = capsys.readouterr()
-    assert re.search(r"measure +first stage +untrained +trained +gain +95% interval +p +verdict", captured.out)
+    assert re.search(
+        r"measure +first stage +untrained +trained +gain +p +fused +gain +95% interval +p +verdict", captured.out
+    )
     for measure in ("nDCG@10", "MRR@10", "MAP", "Hit@1"):
         assert re.search(rf"^{re.escape(measure)} +0\.\d+ +0\.\d+ +[01]\.\d+ +[+-]\d", captured.out, re.MULTILINE)
     assert "7 judged queries" in captured.out and f"reranker: {world / 'out' / 'reranker'}" in captured.out
+    assert re.search(r"^use: .*validation nDCG@10: first stage [01]\.\d+", captured.out, re.MULTILINE)
+    fusion = json.loads((world / "out" / "fusion.json").read_text())
+    assert fusion["by_weight"][f"{fusion['weight']:g}"] == max(fusion["by_weight"].values())
     for name in (
         "data/train.jsonl",
         "mined.jsonl",

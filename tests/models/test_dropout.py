@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from sharprank.models.dropout import ByteDropout, ByteMask, use_byte_dropout
+from sharprank.models.dropout import ByteDropout, ByteMask, set_dropout, use_byte_dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -61,3 +61,16 @@ def test_a_model_keeps_its_weights_and_their_names():
     use_byte_dropout(model)
     assert isinstance(model[1], ByteDropout) and model[1].p == 0.2
     assert model.state_dict().keys() == before.keys()
+
+
+@pytest.mark.parametrize("family", ["tiny_bert", "tiny_xlmr", "tiny_modernbert"])
+def test_one_share_for_a_whole_model_reaches_its_attention_and_not_its_configuration(family, request):
+    from transformers import AutoModelForSequenceClassification
+
+    extra = {"attention_dropout": 0.4} if family == "tiny_modernbert" else {}
+    model = AutoModelForSequenceClassification.from_pretrained(request.getfixturevalue(family), **extra).train()
+    before = model.config.to_dict()
+    set_dropout(model, 0.0)
+    ids = torch.arange(8, 20)[None]
+    assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert model.config.to_dict() == before

@@ -50,9 +50,12 @@ def test_held_out_queries_become_a_collection_in_the_pool(world):
     data = plan_data(settings)
     prepare_data(settings, data)
     collection = read_collection(data.collection, split=data.split)
+    validation = read_collection(data.validation[0], split=data.validation[1])
     train = [json.loads(line) for line in Path(data.train_data).read_text(encoding="utf-8").splitlines()]
-    assert len(collection.queries) == 7 and len(train) == 29 and len(collection.passages) == 48
+    assert (len(collection.qrels), len(validation.qrels), len(train)) == (7, 3, 26)
+    assert len(collection.passages) == 48
     assert not {row["query"] for row in train} & set(collection.queries.values())
+    assert not set(collection.qrels) & set(validation.qrels)
     for query_id, judged in collection.qrels.items():
         (passage_id,) = judged
         colour, animal = collection.queries[query_id].split()[3:5]
@@ -74,8 +77,7 @@ def test_rows_of_one_query_become_one_judged_query(world):
     data = plan_data(settings)
     prepare_data(settings, data)
     collection = read_collection(data.collection, split="test")
-    assert data.train_data == settings.train_data
-    assert list(collection.queries.values()) == ["Where?"]
+    assert [collection.queries[query_id] for query_id in collection.qrels] == ["Where?"]
     assert [collection.passages[p] for p in collection.qrels["q0"]] == ["here", "there"]
     assert "nowhere" in collection.passages.values()
 
@@ -93,3 +95,29 @@ def test_other_settings_do_not_overwrite_the_data(world):
     with pytest.raises(UserError, match=r"held_out_share 0.2, not 0.5"):
         prepare_data(other, plan_data(other))
     prepare_data(config(world, held_out_share=0.5, overwrite=True), plan_data(other))
+
+
+def test_a_collection_with_a_validation_split_keeps_all_rows_for_training(world, tmp_path):
+    first = config(world)
+    prepare_data(first, plan_data(first))
+    folder = plan_data(first).collection
+    settings = config(world, eval_data=folder, eval_split="test", validation_split="validation", overwrite=True)
+    data = plan_data(settings)
+    assert data.validation == (folder, "validation") and data.train_data == settings.train_data
+    with pytest.raises(UserError, match="--validation_split dev names a split of a collection"):
+        plan_data(config(world, validation_split="dev"))
+
+
+def test_a_collection_without_one_is_measured_on_as_it_is_and_training_rows_are_kept_apart(world, tmp_path):
+    first = config(world)
+    prepare_data(first, plan_data(first))
+    measured = plan_data(first).collection
+    settings = config(world, eval_data=measured, eval_split="test")
+    settings.output_dir = str(tmp_path / "second")
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    assert data.collection == measured and data.validation == (str(tmp_path / "second" / "data"), "validation")
+    kept = read_collection(*data.validation[:1], split="validation")
+    train = Path(data.train_data).read_text(encoding="utf-8")
+    assert len(kept.qrels) == 4 and len(train.splitlines()) == 32
+    assert not any(json.dumps(query) in train for query in kept.queries.values())

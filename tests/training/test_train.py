@@ -247,6 +247,7 @@ def test_a_backend_for_several_processes_does_no_harm_to_one(arguments, tmp_path
     ("flags", "message"),
     [
         ({"max_len": 129}, "--max_len 129 is more than the 128 positions"),
+        ({"dropout": 1.0}, "--dropout 1.0"),
         ({"fp16": True}, "--fp16 does not train on a CPU"),
         ({"train_group_size": 1}, "--train_group_size 1"),
         ({"loss": "cosine"}, "--loss 'cosine'"),

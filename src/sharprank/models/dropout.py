@@ -8,6 +8,9 @@ repeatable, resumable and right under gradient checkpointing, which restores tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -53,3 +56,13 @@ def use_byte_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Dropout:
             module.__class__ = ByteDropout
+
+
+def set_dropout(model: Any, share: float) -> None:
+    """Use one dropout share throughout a model; its configuration, and so its checkpoints, keep their own."""
+    modules: Iterator[Any] = model.modules()
+    for module in modules:
+        if isinstance(module, nn.Dropout):
+            module.p = share
+        if isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT's attention reads a number
+            module.attention_dropout = share

@@ -30,6 +30,8 @@ class RunConfig:
     )
     eval_split: str | None = _flag("split of the evaluation collection (default: test)")
     held_out_share: float = _flag("share of the queries held out when there is no --eval_data", 0.2)
+    validation_share: float = _flag("share of the remaining queries kept from training, to weigh the reranker by", 0.1)
+    validation_split: str | None = _flag("split of the --eval_data collection to use for that instead")
     output_dir: str = _flag("where data, mined rows, reranker and report go", "sharprank_output")
 
     model_name_or_path: str = _flag(
@@ -46,6 +48,7 @@ class RunConfig:
     num_train_epochs: float = _flag("passes over the rows", 3.0)
     max_steps: int = _flag("steps, whatever the number of rows; -1: as many as the epochs have", -1)
     learning_rate: float | None = _flag("peak learning rate; by default by the width of the model, and said")
+    dropout: float | None = _flag("dropout while training, in place of the model's own")
     max_len: int | None = _flag("tokens of a pair (default: 512 or the model's limit)")
 
     first_stage: Literal["dense", "bm25"] = _flag("what is re-ranked: the bi-encoder's ranking, or BM25's", "dense")
@@ -77,11 +80,12 @@ class RunConfig:
         Raises:
             UserError: naming the flag.
         """
-        if not 0 < self.held_out_share < 1:
-            raise UserError(
-                f"--held_out_share {self.held_out_share} leaves nothing to train on or nothing to measure on",
-                fix="use a share between 0 and 1 (0.2 is the default)",
-            )
+        for name in ("held_out_share", "validation_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name} {getattr(self, name)} leaves nothing to train on or nothing to measure on",
+                    fix="use a share between 0 and 1 (0.2 and 0.1 are the defaults)",
+                )
         if self.depth < 2:
             raise UserError(f"--depth {self.depth} leaves nothing to re-rank", fix="use --depth 2 or more")
         if self.folder.exists() and not self.folder.is_dir():

@@ -7,7 +7,7 @@ follows a hash of each query and the seed, so it depends neither on the order of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class RunData:
         train_data, sub_data_name: rows to mine for and to train on.
         candidate_pool: passages to mine from; None: those of the rows.
         collection: folder to measure on; `split` of its judgements (None: its own default).
+        validation: (collection, split) that the reranker is weighed on; never measured on.
     """
 
     train_data: str
@@ -40,19 +41,34 @@ class RunData:
     candidate_pool: str | None
     collection: str
     split: str | None
+    validation: tuple[str, str]
 
 
 def plan_data(config: RunConfig) -> RunData:
     """Where the data will be; reads nothing."""
-    if config.eval_data is not None and is_collection(config.eval_data):
-        return RunData(
-            config.train_data, config.sub_data_name, config.candidate_pool, config.eval_data, config.eval_split
-        )
     folder = _folder(config)
+    if _has_its_own_validation(config):
+        collection, validation = str(config.eval_data), str(config.validation_split)
+        given = (config.train_data, config.sub_data_name, config.candidate_pool)
+        return RunData(*given, collection, config.eval_split, (collection, validation))
     pool = config.candidate_pool or str(folder / "corpus.jsonl")
-    if config.eval_data is not None:
-        return RunData(config.train_data, config.sub_data_name, pool, str(folder), "test")
-    return RunData(str(folder / "train.jsonl"), None, pool, str(folder), "test")
+    measured = (config.eval_data, config.eval_split) if _measures_on_a_collection(config) else (str(folder), "test")
+    return RunData(str(folder / "train.jsonl"), None, pool, str(measured[0]), measured[1], (str(folder), "validation"))
+
+
+def _measures_on_a_collection(config: RunConfig) -> bool:
+    return config.eval_data is not None and is_collection(config.eval_data)
+
+
+def _has_its_own_validation(config: RunConfig) -> bool:
+    if config.validation_split is None:
+        return False
+    if not _measures_on_a_collection(config):
+        raise UserError(
+            f"--validation_split {config.validation_split} names a split of a collection, and --eval_data is none",
+            fix="leave it out: a share of the training queries is used (--validation_share)",
+        )
+    return True
 
 
 def prepare_data(config: RunConfig, data: RunData) -> None:
@@ -62,7 +78,7 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
         UserError: bad rows, or too few queries to hold some out.
     """
     folder = _folder(config)
-    if data.collection != str(folder):
+    if data.validation[0] != str(folder):
         return
     settings = _settings(config)
     about = folder / "data.json"
@@ -111,22 +127,27 @@ def _draw(query: str, seed: int) -> bytes:
 def _settings(config: RunConfig) -> dict:
     names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
     paths = [path for path in (config.train_data, config.candidate_pool, config.eval_data) if path]
-    chosen = config.settings(*names, "on_bad_row", *(("held_out_share", "seed") if config.eval_data is None else ()))
+    shares = ("validation_share", "seed", *(("held_out_share",) if config.eval_data is None else ()))
+    chosen = config.settings(*names, "on_bad_row", *shares)
     return {**chosen, "inputs": describe_inputs(paths)}
 
 
 def _write(config: RunConfig, folder: Path) -> None:
     rows = _rows(config, config.train_data, config.sub_data_name, split="train")
+    splits: dict[str, list[TrainRow]] = {}
     if config.eval_data is None:
-        rows, measured = hold_out(rows, share=config.held_out_share, seed=config.seed)
-        write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
-    else:
-        measured = _rows(config, config.eval_data, None, split="test")
-        both = {fold(row.query) for row in rows} & {fold(row.query) for row in measured}
+        rows, splits["test"] = hold_out(rows, share=config.held_out_share, seed=config.seed)
+    elif not _measures_on_a_collection(config):
+        splits["test"] = _rows(config, config.eval_data, None, split="test")
+        both = {fold(row.query) for row in rows} & {fold(row.query) for row in splits["test"]}
         if both:
             say(f"warning: {len(both)} queries of --eval_data are training queries as well; their figures flatter")
-    num_passages, num_queries = _write_collection(folder, measured, _texts(config, rows, measured))
-    say(f"{len(rows):,} rows to train on; {num_queries:,} queries to measure on, in {num_passages:,} passages")
+    rows, splits["validation"] = hold_out(rows, share=config.validation_share, seed=config.seed)
+    write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
+    held_out = [row for part in splits.values() for row in part]
+    num_passages = _write_collection(folder, splits, _texts(config, rows, held_out))
+    parts = ", ".join(f"{len({fold(row.query) for row in part}):,} {name}" for name, part in splits.items())
+    say(f"{len(rows):,} rows to train on; queries kept apart: {parts}; {num_passages:,} passages")
 
 
 def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> list[TrainRow]:
@@ -148,21 +169,26 @@ def _texts(config: RunConfig, rows: list[TrainRow], measured: list[TrainRow]) ->
     yield from (text for row in measured for text in (*row.positives, *row.negatives))
 
 
-def _write_collection(folder: Path, rows: list[TrainRow], texts: Iterable[str]) -> tuple[int, int]:
-    """Write qrels and queries, then the corpus, whose presence says that all is there."""
+def _write_collection(folder: Path, splits: Mapping[str, list[TrainRow]], texts: Iterable[str]) -> int:
+    """Write qrels and queries, then the corpus, whose presence says that all is there; returns its passages."""
     ids: dict[str, str] = {}
     passages = [{"_id": ids.setdefault(text, f"p{len(ids)}"), "text": text} for text in texts if text not in ids]
-    queries: dict[str, str] = {}
-    positives: dict[str, dict[str, None]] = {}
-    for row in rows:
-        query = fold(row.query)
-        queries.setdefault(query, row.query)
-        positives.setdefault(query, {}).update(dict.fromkeys(ids[text] for text in row.positives))
+    queries: dict[str, tuple[str, str]] = {}
+    for rows in splits.values():
+        for row in rows:
+            queries.setdefault(fold(row.query), (f"q{len(queries)}", row.query))
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    with atomic_open(folder / "qrels" / "test.tsv") as file:
-        file.write("query-id\tcorpus-id\tscore\n")
-        for number, query in enumerate(queries):
-            file.writelines(f"q{number}\t{passage_id}\t1\n" for passage_id in positives[query])
-    write_jsonl(folder / "queries.jsonl", ({"_id": f"q{i}", "text": text} for i, text in enumerate(queries.values())))
+    for split, rows in splits.items():
+        _write_qrels(folder / "qrels" / f"{split}.tsv", rows, queries, ids)
+    write_jsonl(folder / "queries.jsonl", ({"_id": query_id, "text": text} for query_id, text in queries.values()))
     write_jsonl(folder / "corpus.jsonl", passages)
-    return len(passages), len(queries)
+    return len(passages)
+
+
+def _write_qrels(
+    path: Path, rows: Iterable[TrainRow], queries: Mapping[str, tuple[str, str]], ids: Mapping[str, str]
+) -> None:
+    judged = dict.fromkeys((queries[fold(row.query)][0], ids[text]) for row in rows for text in row.positives)
+    with atomic_open(path) as file:
+        file.write("query-id\tcorpus-id\tscore\n")
+        file.writelines(f"{query_id}\t{passage_id}\t1\n" for query_id, passage_id in judged)

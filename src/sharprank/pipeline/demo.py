@@ -19,7 +19,8 @@ SETTINGS = {
     "negative_number": 30,
     "train_group_size": 8,
     "per_device_train_batch_size": 8,
-    "learning_rate": 1e-4,
+    "learning_rate": 2e-4,
+    "dropout": 0.0,
     "depth": 20,
 }
 
@@ -53,6 +54,7 @@ def run_config(config: DemoConfig) -> RunConfig:
         candidate_pool=str(docs / "corpus.jsonl"),
         eval_data=str(docs),
         eval_split="test",
+        validation_split="validation",
         **vars(config),
         **SETTINGS,
     )

@@ -9,7 +9,6 @@ from sharprank.formats.collections import read_collection
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import refuse_other_settings, write_json
 from sharprank.pipeline.config import RunConfig
-from sharprank.pipeline.data import RunData
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Run
@@ -18,20 +17,20 @@ NUM_RANKED = 100
 """Passages listed for each query; those beyond the re-ranked depth keep their places."""
 
 
-def rank_first_stage(config: RunConfig, data: RunData, *, path: Path) -> None:
-    """Write the first stage's run to `path` unless it is there."""
+def rank_first_stage(config: RunConfig, folder: str, split: str | None, *, path: Path) -> None:
+    """Write the first stage's run for a split of a collection to `path` unless it is there."""
     about = path.with_name(f"{path.name}.json")
-    inputs = describe_inputs([data.collection])
+    inputs = describe_inputs([folder])
     settings = {
         **config.settings("first_stage", "embedder_name_or_path", "dtype"),
-        "split": data.split,
+        "split": split,
         "num_ranked": max(NUM_RANKED, config.depth),
         "inputs": inputs,
     }
     if refuse_other_settings(path, settings, manifest_path=about, overwrite=config.overwrite) == "done":
         say(f"{path}: done before")
         return
-    collection = read_collection(data.collection, split=data.split)
+    collection = read_collection(folder, split=split)
     queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
     rank = bm25_run if config.first_stage == "bm25" else dense_run
     write_run(path, rank(collection.passages, queries, config), tag=config.first_stage)

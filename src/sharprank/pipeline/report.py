@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from sharprank.evaluation.result import EvaluationResult
+from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.metrics.fusion import FusionFit
 
-HEADER = ("measure", "first stage", "untrained", "trained", "gain", "95% interval", "p", "verdict")
+HEADER = (
+    "measure",
+    "first stage",
+    "untrained",
+    "trained",
+    "gain",
+    "p",
+    "fused",
+    "gain",
+    "95% interval",
+    "p",
+    "verdict",
+)
 
 
-def render(untrained: EvaluationResult, trained: EvaluationResult) -> str:
+def render(untrained: EvaluationResult, trained: EvaluationResult, fused: ModelResult) -> str:
     """The table, one line a measure, under a line that says what was ranked.
 
     Args:
         untrained, trained: the same queries and candidates, each compared with the same first stage.
+        fused: the trained model's scores with those of the first stage.
     """
     before = untrained.models[0].measures
     rows = [
         (
-            comparison.measure,
-            f"{comparison.first:.4f}",
-            f"{before[comparison.measure]:.4f}",
-            f"{comparison.reranked:.4f}",
-            f"{comparison.difference:+.4f}",
-            f"[{comparison.low:+.4f}, {comparison.high:+.4f}]",
-            f"{comparison.p:.4f}",
-            comparison.verdict,
+            alone.measure,
+            f"{alone.first:.4f}",
+            f"{before[alone.measure]:.4f}",
+            f"{alone.reranked:.4f}",
+            f"{alone.difference:+.4f}",
+            f"{alone.p:.4f}",
+            f"{together.reranked:.4f}",
+            f"{together.difference:+.4f}",
+            f"[{together.low:+.4f}, {together.high:+.4f}]",
+            f"{together.p:.4f}",
+            together.verdict,
         )
-        for comparison in trained.models[0].comparisons
+        for alone, together in zip(trained.models[0].comparisons, fused.comparisons, strict=True)
     ]
     widths = [max(len(row[column]) for row in (HEADER, *rows)) for column in range(len(HEADER))]
     lines = [trained.title, ""]
@@ -36,6 +53,23 @@ def render(untrained: EvaluationResult, trained: EvaluationResult) -> str:
     return "\n".join([*lines, "", _footnote(trained)])
 
 
+def recommend(fusion: FusionFit, first_stage: float) -> str:
+    """One sentence on what to use, by the validation queries alone.
+
+    Args:
+        fusion: the fitted weight.
+        first_stage: what the first stage alone gets on those queries.
+    """
+    alone, best = fusion.by_weight[0.0], fusion.by_weight[fusion.weight]
+    figures = f"(validation {fusion.measure}: first stage {first_stage:.4f}, reranker {alone:.4f}, fused {best:.4f})"
+    if best <= first_stage or fusion.weight >= 1.0:
+        return f"use: no reranker; the first stage alone is best {figures}"
+    if fusion.weight == 0.0:
+        return f"use: the reranker alone; the first stage's score adds nothing to it {figures}"
+    share = f"{1 - fusion.weight:.1f} reranker + {fusion.weight:.1f} first stage"
+    return f"use: {share}, both standardised over a query's candidates {figures}"
+
+
 def _footnote(trained: EvaluationResult) -> str:
     num_queries = trained.models[0].comparisons[0].num_queries
-    return f"gain: trained minus first stage; p: paired randomisation test over {num_queries:,} queries, two-sided"
+    return f"gain: minus first stage; p: paired randomisation test over {num_queries:,} queries, two-sided"

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sharprank.cli.options import parse
 from sharprank.formats.writers import atomic_open, write_json
+from sharprank.metrics.fusion import FusionFit
+from sharprank.metrics.ranking import average
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.data import RunData, plan_data, prepare_data
 from sharprank.pipeline.first_stage import embedding_cache, rank_first_stage
-from sharprank.pipeline.report import render
+from sharprank.pipeline.report import recommend, render
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 
@@ -31,6 +33,7 @@ class Plan:
     train: tuple[Any, Any, Any]
     first_stage: Path
     evaluations: tuple[Any, Any]
+    validation: Any
 
     @property
     def reranker(self) -> Path:
@@ -55,7 +58,8 @@ def run(config: RunConfig) -> str:
     say("3/5 training")
     train(*plan.train)
     say("4/5 first stage")
-    rank_first_stage(config, plan.data, path=plan.first_stage)
+    rank_first_stage(config, plan.data.collection, plan.data.split, path=plan.first_stage)
+    rank_first_stage(config, *plan.data.validation, path=Path(plan.validation.run))
     say("5/5 evaluating")
     return _report(config, plan)
 
@@ -89,9 +93,18 @@ def make_plan(config: RunConfig) -> Plan:
             (str(reranker), config.folder / "trained.json"),
         )
     )
-    for stage in (mine, train[1], *evaluations):
+    folder, split = data.validation
+    words = evaluate_words(
+        config,
+        replace(data, collection=folder, split=split),
+        model=str(reranker),
+        run=config.folder / f"{config.first_stage}.validation.trec",
+        output=config.folder / "validation.json",
+    )
+    validation = _parse(EvaluationConfig, words, "sharprank evaluate")
+    for stage in (mine, train[1], *evaluations, validation):
         stage.check()
-    return Plan(data, mine, train, first_stage, (evaluations[0], evaluations[1]))
+    return Plan(data, mine, train, first_stage, (evaluations[0], evaluations[1]), validation)
 
 
 def _check_models(config: RunConfig) -> None:
@@ -107,19 +120,37 @@ def _check_models(config: RunConfig) -> None:
 
 def _report(config: RunConfig, plan: Plan) -> str:
     """Measure the model before and after training, unless the report on just these is there."""
-    from sharprank.evaluation.evaluate import evaluate
+    from sharprank.evaluation.evaluate import evaluate, read_task
+    from sharprank.evaluation.fusion import fused
 
     path, about = config.folder / "report.txt", config.folder / "report.json"
-    inputs = describe_inputs([plan.first_stage, *sorted(plan.reranker.glob("*.safetensors")), plan.data.collection])
+    weights = sorted(plan.reranker.glob("*.safetensors"))
+    inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, plan.data.collection])
     settings = {"untrained": plan.evaluations[0].settings(), "inputs": inputs}
     if path.is_file() and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["settings"] == settings:
         say(f"{path}: done before")
         return path.read_text(encoding="utf-8").rstrip("\n")
-    text = render(*(evaluate(evaluation) for evaluation in plan.evaluations))
+    fusion, weighed = _fusion(plan, config.folder / "fusion.json")
+    untrained, trained = (evaluate(evaluation) for evaluation in plan.evaluations)
+    together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=fusion.weight, seed=config.seed)
+    text = render(untrained, trained, together) + "\n" + recommend(fusion, weighed)
     with atomic_open(path) as file:
         file.write(text + "\n")
     write_json(about, manifest(command=["run"], settings=settings, inputs=inputs))
     return text
+
+
+def _fusion(plan: Plan, path: Path) -> tuple[FusionFit, float]:
+    """The weight of the first stage fitted on the validation queries, and what the first stage alone gets there."""
+    from sharprank.evaluation.evaluate import evaluate, read_task
+    from sharprank.evaluation.fusion import fit
+
+    result = evaluate(plan.validation)
+    measure = result.measures[0]
+    fusion = fit(read_task(plan.validation), result.models[0], measure=measure)
+    by_weight = {f"{weight:g}": value for weight, value in fusion.by_weight.items()}
+    write_json(path, {"weight": fusion.weight, "measure": measure, "by_weight": by_weight})
+    return fusion, average(result.first_stage or {})[measure]
 
 
 def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
@@ -152,7 +183,7 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
         **config.settings(
             "model_name_or_path", "train_group_size", "per_device_train_batch_size", "num_train_epochs", "max_steps",
-            "max_len", "query_key", "positive_key", "negative_key", "seed",
+            "max_len", "dropout", "query_key", "positive_key", "negative_key", "seed",
         ),
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from sharprank.formats.sources import Source
 from sharprank.losses.catalog import LOSSES
 from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
-from sharprank.models.dropout import use_byte_dropout
+from sharprank.models.dropout import set_dropout, use_byte_dropout
 from sharprank.models.loading import load_config, load_tokenizer, quiet_transformers
 from sharprank.models.minilm import resolve_model
 from sharprank.models.pair_text import PairTokenizer
@@ -72,6 +72,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     Raises:
         UserError: anything in the settings, the data or the model that the user can mend.
     """
+    model_options.check()
     data.check()
     _check_arguments(data, args)
     rows = _training_rows(data)
@@ -172,6 +173,7 @@ def _settings(
         "train_group_size": data.train_group_size,
         "max_len": max_length,
         "query_max_len": data.query_max_len,
+        "dropout": model_options.dropout,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: values[name] for name in _DECIDING},
     }
@@ -207,6 +209,8 @@ def _model(options: ModelOptions, *, seed: int) -> Any:
         for_training=True,
         **_loading(options),
     )
+    if options.dropout is not None:
+        set_dropout(model, options.dropout)
     use_byte_dropout(model)
     return model
 
