@@ -23,6 +23,7 @@ COMMANDS = {
     "calibrate": "make scores probabilities: fit on validation data, find a threshold, store both",
     "compare": "say whether one system is really better than another, and where it is worse",
     "synthesize": "make rows from documents alone, offline or with a language model",
+    "ablate": "compare ways of retrieving: nearest or diverse, with and without a reranker",
     "convert": "other systems' data to rows, and rows to theirs",
     "download": "fetch a model from the Hugging Face hub for use without a network",
     "rerank": "score and rank passages: JSON or TREC run in, scores or rankings out",
