@@ -84,7 +84,8 @@ def test_the_sum_does_not_depend_on_how_the_groups_are_cut(name, lengths, data):
 def test_a_short_group_is_not_filled_up_with_somebody_elses_pairs(name):
     loss = LOSSES[name]
     scores, relevance = ragged([3, 8, 2])
-    groups = [loss.total(s, [len(s)], r).item() for s, r in zip(scores.split([3, 8, 2]), relevance.split([3, 8, 2]))]
+    parts = zip(scores.split([3, 8, 2]), relevance.split([3, 8, 2]), strict=True)
+    groups = [loss.total(s, [len(s)], r).item() for s, r in parts]
     assert loss.total(scores, [3, 8, 2], relevance).item() == pytest.approx(sum(groups), rel=1e-5)
 
 

@@ -40,4 +40,6 @@ def pad_groups(values: torch.Tensor, group_lengths: Sequence[int], *, fill: floa
     """[P] -> [G, longest group], short groups filled up with `fill`."""
     if len(set(group_lengths)) == 1:
         return values.view(len(group_lengths), -1)
-    return torch.nn.utils.rnn.pad_sequence(values.split(list(group_lengths)), batch_first=True, padding_value=fill)
+    return torch.nn.utils.rnn.pad_sequence(
+        list(values.split(list(group_lengths))), batch_first=True, padding_value=fill
+    )

@@ -65,4 +65,4 @@ def set_dropout(model: Any, share: float) -> None:
         if isinstance(module, nn.Dropout):
             module.p = share
         if isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT's attention reads a number
-            module.attention_dropout = share
+            setattr(module, "attention_dropout", share)  # noqa: B010 - nn.Module types it as a module
