@@ -394,3 +394,22 @@ def test_a_model_that_is_not_there_stops_at_the_first_question(llm, endpoint, tm
     assert llm("--concurrency", "1") == 2
     assert "does not know the model 'm'" in llm.error
     assert len(endpoint.prompts) == 1
+
+
+def test_the_keyboard_stops_it_at_once_and_keeps_what_was_made(endpoint, corpus, tmp_path):
+    pytest.importorskip("openai", reason="needs the extra `llm`: pip install sharprank[llm]")
+    broken = Answer(status=500, error={"message": "oh no"})
+    endpoint.script = lambda prompt, number: broken if number >= 12 else Answer(oracle(prompt))
+    words = [sys.executable, "-m", "sharprank", "synthesize", "--corpus_path", str(corpus), "--generator", "llm"]
+    words += ["--output_file", str(tmp_path / "rows.jsonl"), "--base_url", endpoint.url, "--model", "m"]
+    process = subprocess.Popen([*words, "--retry_seconds", "30"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(endpoint.prompts) < 14:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130, said
+    assert "run the same command again to continue" in said
+    assert summary(tmp_path)["complete"] is False
+    assert len(rows(tmp_path)) == summary(tmp_path)["summary"]["successful_examples"]

@@ -95,6 +95,10 @@ class Chat:
             return None
         return _THINKING.sub("", reply.text).strip() or None
 
+    def stop(self) -> None:
+        """Let nobody wait or ask any longer."""
+        self._stop("stopped by the keyboard", "run the same command again to continue")
+
     def numbers(self) -> dict[str, int]:
         """Requests, retries, failures by kind and tokens of this run."""
         with self._lock:
@@ -131,15 +135,13 @@ class Chat:
         messages = [{"role": "user", "content": prompt}]
         found = self._client.chat.completions.create(model=model, messages=messages, **self._parameters)
         choices = getattr(found, "choices", None)
-        if not choices or not isinstance(getattr(choices[0].message, "content", None), str):
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        text = getattr(getattr(choice, "message", None), "content", None)
+        if not isinstance(text, str):
             raise ValueError("no text in the reply")
         usage = getattr(found, "usage", None)
-        return Reply(
-            choices[0].message.content,
-            prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
-            completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
-            finish=choices[0].finish_reason,
-        )
+        prompt_tokens, completion_tokens = (_count_in(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+        return Reply(text, prompt_tokens, completion_tokens, finish=getattr(choice, "finish_reason", None))
 
     def _sorted(self, error: Any, model: str, *, last: bool) -> tuple[str, float | None]:
         """(what went wrong, seconds the endpoint asks to wait; None where a retry is no use).
@@ -201,6 +203,12 @@ class Chat:
     def _count(self, what: str) -> None:
         with self._lock:
             self.counts[what] += 1
+
+
+def _count_in(usage: Any, name: str) -> int:
+    """Tokens as the endpoint counts them; 0 where it does not."""
+    value = getattr(usage, name, None)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _error_code(error: Any) -> str | None:

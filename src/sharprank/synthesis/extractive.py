@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from sharprank.retrieval.diverse import Retriever
 from sharprank.retrieval.filters import Protected
@@ -66,8 +67,6 @@ class ExtractiveGenerator:
 
     def _turned(self, document: Document) -> list[str]:
         """The kinds, beginning with another one for every document."""
-        from zlib import crc32
-
         start = crc32(f"{self._seed}\n{document.doc_id}".encode("utf-8", "surrogatepass")) % len(self._kinds)
         return self._kinds[start:] + self._kinds[:start]
 

@@ -25,6 +25,10 @@ class Journal:
         settings: what decides the rows.
         overwrite: forget what was tried.
 
+    Attributes:
+        attempts: all of them, in order.
+        num_rows: rows made so far.
+
     Raises:
         UserError: the output was begun with other settings, or is not ours.
     """
@@ -41,6 +45,7 @@ class Journal:
             write_jsonl(self.path, [{"settings": dict(settings)}])
         else:
             self._continue(json.loads(json_line(dict(settings))))
+        self.num_rows = sum(attempt["row"] is not None for attempt in self.attempts)
         write_jsonl(output, (attempt["row"] for attempt in self.attempts if attempt["row"] is not None))
 
     def _continue(self, settings: dict[str, Any]) -> None:
@@ -70,12 +75,8 @@ class Journal:
         self.attempts.append(attempt)
         _append(self.path, attempt)
         if outcome.row is not None:
+            self.num_rows += 1
             _append(self.output, outcome.row)
-
-    @property
-    def num_rows(self) -> int:
-        """Rows made so far."""
-        return sum(attempt["row"] is not None for attempt in self.attempts)
 
     def reasons(self) -> dict[str, int]:
         """Attempts without a row, by reason."""

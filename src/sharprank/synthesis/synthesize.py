@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -106,12 +106,16 @@ class _Work:
         todo = islice(order, tried, self._config.attempts)
         with progress_bar(total=self._config.num_examples, desc="making rows", unit="row") as bar:
             bar.update(self._journal.num_rows)
-            for turn, doc_id, outcome in _in_order(generator, self._corpus, todo, ahead):
+            for turn, doc_id, outcome in _in_order(generator, self._corpus, todo, ahead, self._interrupt):
                 self._journal.add(doc_id, turn, outcome)
                 bar.update(outcome.row is not None)
                 if (ended := self._ended(one_pass)) is not None:
                     return ended
         return "all attempts used"
+
+    def _interrupt(self) -> None:
+        if self._chat is not None:
+            self._chat.stop()
 
     def _ended(self, one_pass: int) -> str | None:
         attempts = self._journal.attempts
@@ -179,7 +183,11 @@ class _Work:
 
 
 def _in_order(
-    generator: Generator, corpus: Mapping[str, Document], todo: Iterator[tuple[int, str]], ahead: int
+    generator: Generator,
+    corpus: Mapping[str, Document],
+    todo: Iterator[tuple[int, str]],
+    ahead: int,
+    interrupt: Callable[[], None],
 ) -> Iterator[tuple[int, str, Outcome]]:
     """The outcomes in the order of `todo`, up to `ahead` of them in work at a time."""
     pool = ThreadPoolExecutor(ahead)
@@ -192,5 +200,8 @@ def _in_order(
                 return
             turn, doc_id, future = waiting.popleft()
             yield turn, doc_id, future.result()
+    except KeyboardInterrupt:
+        interrupt()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
