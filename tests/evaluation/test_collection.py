@@ -99,3 +99,17 @@ def test_a_run_of_other_queries_is_refused(collection_path, tmp_path):
 def test_a_run_that_is_not_there_is_refused(collection_path):
     with pytest.raises(UserError, match=r"missing\.trec"):
         read(collection_path, run="missing.trec")
+
+
+def test_a_bi_encoder_can_be_the_first_stage(collection_path, tiny_encoder):
+    task = read_collection_task(
+        config(collection_path, first_stage=str(tiny_encoder), depth=2, device="cpu"), str(collection_path)
+    )
+    assert task.first_stage_name == tiny_encoder.name
+    assert all(len(ids) == 2 for ids in task.candidates.values()) and len(task.candidates) == 4
+    assert all(len(task.first_stage[query_id]) == len(CORPUS) for query_id in QRELS)
+
+
+def test_a_run_and_a_bi_encoder_are_not_both_the_first_stage(collection_path, run_path):
+    with pytest.raises(UserError, match="both name the first stage"):
+        config(collection_path, run=str(run_path), first_stage="minilm").check()

@@ -41,3 +41,8 @@ def test_bad_rows_stop_or_are_skipped_and_counted(tmp_path):
 def test_a_run_is_refused_for_rows(rows_path):
     with pytest.raises(UserError, match="--run first.trec"):
         read_row_task(config(rows_path, run="first.trec"))
+
+
+def test_a_first_stage_is_refused_for_rows(rows_path):
+    with pytest.raises(UserError, match="--first_stage minilm needs a collection"):
+        read_row_task(config(rows_path, first_stage="minilm"))

@@ -1,8 +1,8 @@
 """A test collection as a ranking task: the judged queries, the first stage's passages, the best of them re-ranked.
 
-The first stage is a TREC run or BM25. Passages beyond `depth` keep their place behind the re-ranked ones, so
-re-ranking changes no recall at or beyond the depth. Queries without judgements are left out; judged queries without
-candidates stay and count 0. Which passages are within the depth is decided by score, then by id: never by relevance.
+The first stage is a TREC run, BM25 or a bi-encoder. Passages beyond `depth` keep their place behind the re-ranked
+ones, so re-ranking changes no recall at or beyond the depth. Queries without judgements are left out; judged queries
+without candidates stay and count 0. What is within the depth is decided by score, then by id: never by relevance.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sharprank.metrics.orders import best_first
 from sharprank.records import Collection, Run
 from sharprank.retrieval.bm25 import BM25
 
-BM25_DEPTH = 1000
-"""Passages BM25 retrieves, so that its own figures do not depend on --depth."""
+FIRST_STAGE_DEPTH = 1000
+"""Passages BM25 or a bi-encoder retrieves, so that its own figures do not depend on --depth."""
 
 
 def collection_folder(config: EvaluationConfig) -> str | None:
@@ -45,8 +45,10 @@ def read_collection_task(config: EvaluationConfig, folder: str) -> RankingTask:
         UserError: a judged query without text, a run that does not belong to the collection.
     """
     collection = read_collection(folder, split=config.split)
-    if config.run is None:
-        first_stage, name = _bm25(collection, max(config.depth, BM25_DEPTH)), "BM25"
+    if config.run is None and config.first_stage == "bm25":
+        first_stage, name = _bm25(collection, max(config.depth, FIRST_STAGE_DEPTH)), "BM25"
+    elif config.run is None:
+        first_stage, name = _dense(collection, config), Path(config.first_stage).name
     else:
         first_stage, name = read_run(config.run), Path(config.run).name
         _check_run(collection, first_stage, config.run)
@@ -78,6 +80,17 @@ def collection_task(collection: Collection, first_stage: Run, *, depth: int, fir
 def _bm25(collection: Collection, depth: int) -> Run:
     queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
     return BM25(collection.passages).search(queries, depth)
+
+
+def _dense(collection: Collection, config: EvaluationConfig) -> Run:
+    from sharprank.models.bi_encoder import BiEncoder
+    from sharprank.retrieval.dense import dense_run
+
+    encoder = BiEncoder.load(
+        config.first_stage, device=config.device, dtype=config.dtype, trust_remote_code=config.trust_remote_code
+    )
+    queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
+    return dense_run(encoder, collection.passages, queries, max(config.depth, FIRST_STAGE_DEPTH))
 
 
 def _check_run(collection: Collection, run: Run, path: str) -> None:

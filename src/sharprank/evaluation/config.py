@@ -31,7 +31,11 @@ class EvaluationConfig:
     )
     split: str | None = field(default=None, metadata={"help": "split of the dataset or of the qrels (default: test)"})
     run: str | None = field(
-        default=None, metadata={"help": "collection: TREC run with the first stage to re-rank (default: BM25)"}
+        default=None, metadata={"help": "collection: TREC run with the first stage to re-rank (default: --first_stage)"}
+    )
+    first_stage: str = field(
+        default="bm25",
+        metadata={"help": "collection: bm25, or a bi-encoder (folder, hub id, 'minilm') that searches it"},
     )
     depth: int = field(default=100, metadata={"help": "collection: passages of each query that are re-ranked"})
     measures: list[str] | None = field(
@@ -77,6 +81,8 @@ class EvaluationConfig:
             raise UserError("--measures names no measure", fix="name some, or leave the flag out")
         if self.depth < 1:
             raise UserError(f"--depth {self.depth} re-ranks nothing", fix="use --depth 1 or more (100 is the default)")
+        if self.run is not None and self.first_stage != "bm25":
+            raise UserError("--run and --first_stage both name the first stage", fix="leave one of them out")
         if not 0 <= self.threshold < 1:
             raise UserError(
                 f"--threshold {self.threshold} is no probability a pair could exceed", fix="use 0 <= threshold < 1"

@@ -30,6 +30,11 @@ def read_row_task(config: EvaluationConfig, *, default_split: str = DEFAULT_SPLI
             f"--run {config.run} needs a collection, but {config.data} holds rows",
             fix="leave --run out, or name a folder with corpus.jsonl, queries.jsonl and qrels/",
         )
+    if config.first_stage != "bm25":
+        raise UserError(
+            f"--first_stage {config.first_stage} needs a collection to search, but {config.data} holds rows",
+            fix="leave --first_stage out, or name a folder with corpus.jsonl, queries.jsonl and qrels/",
+        )
     keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
     bad_rows = BadRows(config.on_bad_row)
     source = Source(config.data, config.sub_data_name, config.split)

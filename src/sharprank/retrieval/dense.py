@@ -1,0 +1,49 @@
+"""A bi-encoder's ranking of passages for queries, exact, as a run. Knows an encoder only by its `encode`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sharprank.records import Run
+from sharprank.retrieval.embeddings import EmbeddingStore, embed
+from sharprank.retrieval.faiss_index import search
+
+
+class Encoder(Protocol):
+    """What turns texts into vectors; `sharprank.models.bi_encoder.BiEncoder` does."""
+
+    def encode(self, texts: Sequence[str], *, kind: Any, progress: str | None = None) -> np.ndarray:
+        """Vectors [N, D]."""
+        ...
+
+
+def dense_run(
+    encoder: Encoder,
+    passages: Mapping[str, str],
+    queries: Mapping[str, str],
+    k: int,
+    *,
+    store: EmbeddingStore | None = None,
+) -> Run:
+    """The k passages of highest inner product for each query, with it as their score.
+
+    Args:
+        store: where vectors of passages are kept and found again.
+    """
+
+    def encode(texts: Sequence[str], words: str) -> np.ndarray:
+        return encoder.encode(texts, kind="passage", progress=words)
+
+    if not queries:
+        return {}
+    shards = embed(list(passages.values()), encode, name="passages", store=store)
+    queries_QD = encoder.encode(list(queries.values()), kind="query", progress="encoding queries")
+    hits = search(shards, queries_QD, min(k, len(passages)))
+    passage_ids = list(passages)
+    return {
+        query_id: {passage_ids[i]: float(score) for i, score in zip(ids, scores, strict=True) if i >= 0}
+        for query_id, ids, scores in zip(queries, hits.ids.tolist(), hits.scores.tolist(), strict=True)
+    }
