@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sharprank.cli import convert, rerank, synthesize
+from sharprank.cli import ablate, convert, rerank, synthesize
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coming_from.md"
-COMMANDS = {"convert": convert.main, "synthesize": synthesize.main, "rerank": rerank.main}
+COMMANDS = {"ablate": ablate.main, "convert": convert.main, "synthesize": synthesize.main, "rerank": rerank.main}
 
 
 def commands_of(section: str) -> list[list[str]]:
@@ -68,12 +68,13 @@ def test_004_with_and_without_an_endpoint(tmp_path, monkeypatch, capsys, corpus,
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
     Path("doc_ids.txt").write_text("31\n2\n")
     commands = commands_of("004")
-    assert [words[0] for words in commands] == ["synthesize", "synthesize"]
+    assert [words[0] for words in commands] == ["synthesize", "synthesize", "ablate"]
     for words in commands:
         assert run(words) == 0, capsys.readouterr().err
     assert len(lines_of("examples.jsonl")) == 4
     assert [attempt["doc_id"] for attempt in lines_of("examples.jsonl.attempts.jsonl")[1:3]] == ["31", "2"]
     assert json.loads(Path("examples.jsonl.summary.json").read_text())["settings"]["lambda1"] == 0.85
+    assert list(json.loads(Path("ablation.json").read_text())["results"]) == ["standard", "diverse"]
     rows, pool = lines_of("rows.jsonl"), {record["text"] for record in lines_of("pool.jsonl")}
     assert len(rows) == 12 and len(pool) == 20
     assert all(text in pool for row in rows for text in row["neg"])
