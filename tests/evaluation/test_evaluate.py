@@ -9,6 +9,7 @@ import pytest
 from sharprank.errors import UserError
 from sharprank.evaluation.evaluate import evaluate
 from sharprank.evaluation.outputs import output_runs
+from sharprank.evaluation.report import render
 from sharprank.metrics.ranking import average
 
 from .conftest import CORPUS, QRELS, QUERIES, config, write_collection, write_jsonl
@@ -265,3 +266,24 @@ def test_all_queries_unfound_by_the_first_stage_is_a_result_of_zero(tmp_path, pr
     path = write_collection(tmp_path / "c", CORPUS, QUERIES, {"test": {"q4": {"p4": 1}}})
     result = evaluate(config(path), prepare=prepare)
     assert result.models[0].measures["nDCG@10"] == 0.0
+
+
+def test_the_effect_of_depth_is_what_re_ranking_to_that_depth_gives(collection_path, run_path, prepare):
+    full = evaluate(config(collection_path, "overlap", run=str(run_path)), prepare=prepare)
+    assert list(full.models[0].depths) == [3]
+    assert full.models[0].depths[3] == pytest.approx(full.models[0].measures["nDCG@10"])
+    assert full.as_json()["models"][0]["by_depth"] == full.models[0].depths
+
+
+def test_several_depths_stand_in_one_line(tmp_path, prepare):
+    corpus = {f"p{i:02}": f"word {i} tree" for i in range(30)}
+    qrels = {"q1": {"p07": 1, "p22": 1}}
+    folder = write_collection(tmp_path / "deep", corpus, {"q1": "tree 22"}, {"test": qrels})
+    for depth in (5, 10, 20, 25):
+        cut = evaluate(config(folder, "overlap", depth=depth), prepare=prepare)
+        if depth < 25:
+            expected = cut.models[0].measures["nDCG@10"]
+            full = evaluate(config(folder, "overlap", depth=25), prepare=prepare)
+            assert full.models[0].depths[depth] == pytest.approx(expected)
+    assert list(cut.models[0].depths) == [5, 10, 20, 25]
+    assert "nDCG@10 by depth re-ranked: 5: " in render(cut, "text") and "10: " in render(cut, "markdown")

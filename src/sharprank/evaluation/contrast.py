@@ -233,7 +233,7 @@ def depth_effect(first: Run, reranked: Run, qrels: Qrels, measure: str, *, depth
     """
     deepest = max((len(first.get(query_id, {})) for query_id in qrels), default=0)
     found: dict[int, float] = {}
-    for depth in sorted({min(depth, deepest) for depth in depths if deepest}):
+    for depth in sorted({min(depth, deepest) for depth in depths if deepest and depth > 0}):
         run = {q: _reordered(first[q], reranked[q], depth) for q in qrels if first.get(q)}
         found[depth] = average(measure_run(qrels, run, [measure]))[measure]
     return found

@@ -14,6 +14,7 @@ from pathlib import Path
 from sharprank.evaluation.collection import collection_folder, read_collection_task
 from sharprank.evaluation.compare import compare, correct_for_several, warning
 from sharprank.evaluation.config import EvaluationConfig, model_names
+from sharprank.evaluation.contrast import depth_effect
 from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
 from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
@@ -27,6 +28,8 @@ from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
 from sharprank.progress import say
 from sharprank.records import Run
+
+DEPTHS = (5, 10, 20, 50, 100, 200, 500)
 
 Prepare = Callable[[str, EvaluationConfig], Callable[[], Scorer]]
 """(model, config) -> what loads it; raises UserError if it cannot be loaded."""
@@ -107,6 +110,7 @@ def evaluate_model(
         why_no_auc=why_no_auc,
         at_fitted_threshold=fitted,
         mean_scores=_mean_scores(task, scores),
+        depths=_by_depth(task, run, measures[0]),
     )
 
 
@@ -124,6 +128,16 @@ def _at_fitted_threshold(task: RankingTask, scores: Run, path: str) -> dict[str,
         return None
     labels, values = labelled_scores(task.pair_labels or {}, scores)
     return measures_at(labels, calibration.probabilities(values), calibration.threshold)
+
+
+def _by_depth(task: RankingTask, run: Run, measure: str) -> dict[int, float]:
+    """The first measure if fewer passages had been re-ranked: how deep must one go?"""
+    if task.first_stage is None:
+        return {}
+    deepest = max((len(ids) for ids in task.candidates.values()), default=0)
+    return depth_effect(
+        task.first_stage, run, task.qrels, measure, depths=[*(d for d in DEPTHS if d < deepest), deepest]
+    )
 
 
 def _mean_scores(task: RankingTask, scores: Run) -> dict[str, float] | None:

@@ -119,10 +119,17 @@ def _figures(result: EvaluationResult) -> str:
     speed = [_speed(model) for model in result.models]
     return (
         _table([*header, "chance"], rows)
+        + _by_depth(result)
         + "<h3>Speed</h3>"
         + _table(["model", "pairs", "seconds", "pairs a second", "ms a query"], speed)
         + _note("All queries scored together, loading not counted; one query alone takes longer than its share.")
     )
+
+
+def _by_depth(result: EvaluationResult) -> str:
+    rows = [[model.name, str(depth), number(value)] for model in result.models for depth, value in model.depths.items()]
+    table = _table(["model", "passages re-ranked", result.measures[0]], rows)
+    return f"<h3>How deep must one re-rank?</h3>{table}" if rows else ""
 
 
 def _speed(model: ModelResult) -> list[str]:

@@ -32,7 +32,8 @@ def _text(result: EvaluationResult) -> str:
     for model in result.models:
         lines = [f"model: {model.name}"] if several or result.first_stage is not None else []
         lines += _pair_lines(model)
-        blocks.append("\n".join([*lines, *aligned(_header(model), _rows(result, model))]))
+        table = aligned(_header(model), _rows(result, model))
+        blocks.append("\n".join([*lines, *table, *_by_depth(result, model)]))
     return "\n\n".join([*blocks, *_how(result)])
 
 
@@ -58,8 +59,16 @@ def _markdown(result: EvaluationResult) -> str:
         if model.at_fitted_threshold is not None:
             at = model.at_fitted_threshold
             rows += [(f"{name} at {number(at['threshold'])} (fitted)", number(at[name]), "") for name in PAIR_LINES[:3]]
-        blocks += [f"**{model.name}**", markdown_table(_header(model), rows)]
+        blocks += [f"**{model.name}**", markdown_table(_header(model), rows), *_by_depth(result, model)]
     return "\n\n".join([*blocks, *_how(result)])
+
+
+def _by_depth(result: EvaluationResult, model: ModelResult) -> list[str]:
+    """One line: the first measure if fewer passages had been re-ranked."""
+    if len(model.depths) < 2:
+        return []
+    figures = ", ".join(f"{depth}: {number(value)}" for depth, value in model.depths.items())
+    return [f"{result.measures[0]} by depth re-ranked: {figures}"]
 
 
 def _how(result: EvaluationResult) -> list[str]:

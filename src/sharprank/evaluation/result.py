@@ -24,6 +24,7 @@ class ModelResult:
         at_fitted_threshold: threshold, precision, recall and F1 by the calibration stored with the model.
         per_query: {measure: {query_id: value}}.
         comparisons: against the first stage, one a measure; empty without one.
+        depths: {depth: first measure if only so many passages had been re-ranked}; empty for rows.
         run: the re-ranked run.
         num_pairs, seconds: what was scored, and how long it took (without loading).
     """
@@ -39,6 +40,7 @@ class ModelResult:
     mean_scores: Mapping[str, float] | None = None
     at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
+    depths: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def measures(self) -> dict[str, float]:
@@ -55,6 +57,8 @@ class ModelResult:
             data["against_first_stage"] = [
                 {**asdict(c), "difference": c.difference, "verdict": c.verdict} for c in self.comparisons
             ]
+        if self.depths:
+            data["by_depth"] = dict(self.depths)
         data |= {"num_pairs": self.num_pairs, "seconds": round(self.seconds, 3)}
         return {**data, "per_query": self.per_query} if per_query else data
 
