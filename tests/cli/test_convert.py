@@ -8,8 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sharprank.cli.convert import FORMATS, main
+from sharprank.formats.convert.msmarco import msmarco_rows
+from sharprank.formats.convert.tally import Tally
+from sharprank.records import Place, Record
 
 NASTY = [
     "it's Kelly's \"quoted\" word",
@@ -64,6 +69,17 @@ def test_a_csv_of_ms_marco_loses_no_row_to_quotes_and_escapes(tmp_path, convert,
     assert rows == [{"query": f"what is {text}?", "pos": [text], "neg": ["other"]} for text in NASTY]
     assert "kept       5 rows" in convert.printed
     assert "dropped" not in convert.printed
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=2, unique=True)
+)
+def test_whatever_python_prints_is_read_back(texts):
+    flags = [1, *[0] * (len(texts) - 1)]
+    for cell in (str(passages(flags, texts)), json.dumps(passages(flags, texts))):
+        (row,) = msmarco_rows([Record({"query": "q", "passages": cell}, Place("cell"))], tally=Tally())
+        assert row == {"query": "q", "pos": texts[:1], "neg": texts[1:]}
 
 
 def test_numpy_arrays_printed_into_a_csv_are_read(tmp_path, convert):

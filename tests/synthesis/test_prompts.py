@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sharprank.synthesis.corpus import Document
 from sharprank.synthesis.entities import entity_prompt, num_words, parse_entity
-from sharprank.synthesis.judge import judge_prompt, parse_verdict
+from sharprank.synthesis.judge import MARKER, judge_prompt, parse_verdict
 
 DOCUMENT = Document("d", "Solar energy in Alba", "Engineers trained in Brig keep it running.")
 LONG = 'Engineers (trained in Brig) keep the "solar" station > running | with ## spare parts < kept in a barn ' * 2
@@ -101,3 +103,25 @@ WHOLE = VALID.format(segment="word " * 20)
 )
 def test_only_the_explicit_marker_is_a_no(text, verdict):
     assert parse_verdict(text) == verdict
+
+
+pieces = st.lists(
+    st.one_of(
+        st.text(max_size=12), st.sampled_from([*WHOLE.splitlines(keepends=True), *reply().splitlines(), MARKER, "\n"])
+    ),
+    max_size=14,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=150)
+@given(pieces)
+def test_no_reply_breaks_the_reading_and_none_without_the_marker_is_a_no(text):
+    assert parse_verdict(text) in ("valid", "undecided", *(["invalid"] if MARKER in text else []))
+    entity = parse_entity(text, DOCUMENT)
+    assert entity is None or (entity.name and entity.query and num_words(entity.segment) >= 20)
+
+
+def test_a_degenerate_reply_is_read_in_no_time():
+    for text in ("\n" * 20_000, "* " * 20_000, '("query"<|>' * 2_000, "Answer 1: " * 4_000, "(" * 20_000):
+        assert parse_verdict(text) == "undecided"
+        assert parse_entity(text, DOCUMENT) is None

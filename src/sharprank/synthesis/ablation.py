@@ -39,7 +39,6 @@ class _Setting:
     retriever: Retriever
     judge: Judge
     attempts: list[Attempt]
-    chat: Chat | None = None
 
 
 def ablate(config: AblateConfig, endpoint: EndpointConfig, *, score: Score | None = None) -> dict[str, Any]:
@@ -63,14 +62,15 @@ def ablate(config: AblateConfig, endpoint: EndpointConfig, *, score: Score | Non
         say(f"note: {output} was already made with these settings; --overwrite True measures again")
         return json.loads(output.read_text(encoding="utf-8"))
     _check_models(config)
-    each = _threads(endpoint.concurrency if by_model else 1)
-    setting = _by_model(config, endpoint, each) if by_model else _by_qrels(config)
+    chat = endpoint.open(config.output_file) if by_model else None
+    each = _threads(endpoint.concurrency if by_model else 1, chat)
+    setting = _by_qrels(config) if chat is None else _by_model(config, endpoint, chat, each)
     results = {
         name: _measured(name, model, config, setting, each=each, score=score) for name, model in config.models.items()
     }
     report = _report(config, setting, results)
-    if setting.chat is not None:
-        report["endpoint"] = endpoint.spent(setting.chat)
+    if chat is not None:
+        report["endpoint"] = endpoint.spent(chat)
     report |= manifest(command=["sharprank", "ablate"], settings=settings, inputs=inputs)
     with atomic_open(output.with_suffix(".svg")) as file:
         file.write(picture(report["results"]))
@@ -101,10 +101,9 @@ def _by_qrels(config: AblateConfig) -> _Setting:
     return _Setting(texts, _retriever(config, texts), judge, judge.attempts(config.num, seed=config.seed))
 
 
-def _by_model(config: AblateConfig, endpoint: EndpointConfig, each: Each) -> _Setting:
+def _by_model(config: AblateConfig, endpoint: EndpointConfig, chat: Chat, each: Each) -> _Setting:
     corpus = read_corpus(config.corpus_path)
     listed, drawn = read_doc_ids(config.doc_ids, corpus), eligible(corpus, config.min_length)
-    chat = endpoint.open(config.output_file)
     texts = {doc_id: document.text for doc_id, document in corpus.items()}
     retriever = _retriever(config, texts)
     generator = LlmGenerator(
@@ -117,7 +116,7 @@ def _by_model(config: AblateConfig, endpoint: EndpointConfig, each: Each) -> _Se
     )
     judge = LlmJudge(generator, corpus)
     starts = list(judge.attempts(turns(listed, drawn, seed=config.seed), config.num))
-    return _Setting(texts, retriever, judge, each(judge.begin, starts, "extracting entities"), chat)
+    return _Setting(texts, retriever, judge, each(judge.begin, starts, "extracting entities"))
 
 
 def _retriever(config: AblateConfig, texts: Mapping[str, str]) -> Retriever:
@@ -177,7 +176,7 @@ def _scorer(config: AblateConfig) -> Score:
     return score
 
 
-def _threads(num: int) -> Each:
+def _threads(num: int, chat: Chat | None) -> Each:
     """Do something with each item, `num` at a time, results in order."""
 
     def each(work: Callable[[Any], Any], items: Sequence[Any], words: str) -> list[Any]:
@@ -187,7 +186,9 @@ def _threads(num: int) -> Each:
                 for result in pool.map(work, items):
                     results.append(result)
                     bar.update(1)
-            except BaseException:
+            except BaseException as error:
+                if chat is not None and isinstance(error, KeyboardInterrupt):
+                    chat.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             return results

@@ -83,7 +83,7 @@ class LlmJudge:
 
     def __init__(self, generator: LlmGenerator, corpus: Mapping[str, Document]) -> None:
         self._generator, self._corpus = generator, corpus
-        self._verdicts: dict[tuple[str, str], Verdict] = {}
+        self._verdicts: dict[tuple[Entity, str], Verdict] = {}
 
     def attempts(self, order: Iterator[tuple[int, str]], num: int) -> Iterator[tuple[str, int]]:
         """The documents to begin with: (id, turn)."""
@@ -101,7 +101,7 @@ class LlmJudge:
         """See `Judge`."""
         if attempt.entity is None:
             raise ValueError(f"attempt {attempt.name} has no entity to judge by")
-        key = (attempt.entity.query, passage_id)
+        key = (attempt.entity, passage_id)
         if key not in self._verdicts:
             self._verdicts[key] = self._generator.verdict(attempt.entity, self._corpus[passage_id])
         return self._verdicts[key]

@@ -16,14 +16,15 @@ from sharprank.synthesis.entities import SEGMENT_WORDS, Entity, num_words
 Verdict = Literal["valid", "invalid", "undecided"]
 MARKER = "INVALID_BRIDGE_CONNECTION"
 
-_MARKED = re.compile(rf"^[\s*_#`\"'(\[]*{MARKER}\b", re.MULTILINE)
+_MARKED = re.compile(rf"^[ \t*_#`\"'(\[]*{MARKER}\b", re.MULTILINE)
+_HEAD = r"^[ \t*_#-]*(?:sub-?question|answer)\s*"
 _FIELD = re.compile(
-    r"^[\s*_#-]*(sub-?question|answer)\s*([12])\s*[*_]*\s*:[\s*_]*(.*?)(?=^[\s*_#-]*(?:sub-?question|answer)\s*\d|\Z)",
+    rf"^[ \t*_#-]*(sub-?question|answer)\s*([12])\s*[*_]*\s*:[\s*_]*(.*?)(?={_HEAD}\d|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
-_THIRD = re.compile(r"^[\s*_#-]*sub-?question\s*3\b", re.IGNORECASE | re.MULTILINE)
+_THIRD = re.compile(r"^[ \t*_#-]*sub-?question\s*3\b", re.IGNORECASE | re.MULTILINE)
 _SEGMENT_B = re.compile(
-    r"^[\s*_#-]*document b segments?\s*[*_]*\s*:(.*?)(?=^[\s*_#-]*(?:reasoning path|sub-questions?\s*[*_]*:)|\Z)",
+    r"^[ \t*_#-]*document b segments?\s*[*_]*\s*:(.*?)(?=^[ \t*_#-]*(?:reasoning path|sub-questions?\s*[*_]*:)|\Z)",
     re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 
