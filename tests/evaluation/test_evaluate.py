@@ -287,3 +287,10 @@ def test_several_depths_stand_in_one_line(tmp_path, prepare):
             assert full.models[0].depths[depth] == pytest.approx(expected)
     assert list(cut.models[0].depths) == [5, 10, 20, 25]
     assert "nDCG@10 by depth re-ranked: 5: " in render(cut, "text") and "10: " in render(cut, "markdown")
+
+
+def test_constant_scores_are_warned_of(rows_path, prepare, capsys):
+    evaluate(config(rows_path, "constant"), prepare=prepare)
+    assert "WARNING: constant gives all passages the same score for 3 of 3 queries" in capsys.readouterr().err
+    evaluate(config(rows_path, "untied"), prepare=prepare)
+    assert "same score" not in capsys.readouterr().err

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.evaluation.charts import histograms, scatter
+from sharprank.evaluation.charts import _label, histograms, scatter
 from sharprank.evaluation.evaluate import evaluate
 
 from .conftest import CORPUS, QRELS, QUERIES, config, write_collection, write_jsonl
@@ -163,3 +163,16 @@ def test_a_browser_shows_it_without_scrolling_sideways(report, collection_path, 
     assert found, process.stderr
     figures = json.loads(found[1].replace("&quot;", '"'))
     assert figures["wide"] <= figures["seen"] <= width and figures["charts"] == 6
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0, 1, ["0", "0.5", "1"]),
+        (-13.6, 13.5, ["-13.6", "0", "13.5"]),
+        (0, 0.16, ["0", "0.08", "0.16"]),
+        (2, 2, ["2"] * 3),
+    ],
+)
+def test_axes_are_labelled_with_short_numbers(low, high, labels):
+    assert [_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels

@@ -5,6 +5,7 @@ Every chart is 320 x 240 units with axes from `low` to `high`; colours come from
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -115,9 +116,17 @@ def _chart(scale: _Scale, marks: Sequence[str], *, x_label: str, y_label: str) -
 
 
 def _tick(scale: _Scale, share: float) -> str:
-    x = scale.x_low + share * (scale.x_high - scale.x_low)
-    y = scale.y_low + share * (scale.y_high - scale.y_low)
+    x = _label(scale.x_low, scale.x_high, share)
+    y = _label(scale.y_low, scale.y_high, share)
+    at_x = scale.x(scale.x_low + share * (scale.x_high - scale.x_low))
+    at_y = scale.y(scale.y_low + share * (scale.y_high - scale.y_low))
     return (
-        f'<text x="{scale.x(x)}" y="{HEIGHT - _BOTTOM + 13}" text-anchor="middle">{x:.3g}</text>'
-        f'<text x="{_LEFT - 5}" y="{scale.y(y) + 3}" text-anchor="end">{y:.2g}</text>'
+        f'<text x="{at_x}" y="{HEIGHT - _BOTTOM + 13}" text-anchor="middle">{x}</text>'
+        f'<text x="{_LEFT - 5}" y="{at_y + 3}" text-anchor="end">{y}</text>'
     )
+
+
+def _label(low: float, high: float, share: float) -> str:
+    """A number as exact as the axis needs: three digits of its span."""
+    decimals = 3 - math.ceil(math.log10((high - low) or 1.0))
+    return f"{round(low + share * (high - low), decimals) + 0.0:g}"

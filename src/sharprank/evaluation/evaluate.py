@@ -96,6 +96,7 @@ def evaluate_model(
     start = time.perf_counter()
     scores = score_candidates(task, scorer, progress=f"scoring {name}")
     seconds = time.perf_counter() - start
+    _warn_of_constant_scores(name, scores)
     pairs, why_no_auc = _pair_measures(task, scores, threshold)
     fitted = _at_fitted_threshold(task, scores, path)
     run = with_tails(scores, task)
@@ -158,6 +159,16 @@ def _compared(models: list[ModelResult], first_stage: PerQuery | None, *, seed: 
         return models
     comparisons = correct_for_several([compare(first_stage, model.per_query, seed=seed) for model in models])
     return [replace(model, comparisons=own) for model, own in zip(models, comparisons, strict=True)]
+
+
+def _warn_of_constant_scores(name: str, scores: Run) -> None:
+    several = [own for own in scores.values() if len(own) > 1]
+    constant = sum(len(set(own.values())) == 1 for own in several)
+    if constant:
+        say(
+            f"WARNING: {name} gives all passages the same score for {constant:,} of {len(several):,} queries; "
+            "ties count against it"
+        )
 
 
 def _warn(result: EvaluationResult) -> None:
