@@ -112,6 +112,27 @@ def test_parquet_and_both_shapes_of_passages_give_the_same_rows(tmp_path, conver
     assert convert("msmarco", again, "--overwrite") == wanted
 
 
+def test_a_dataset_repository_is_read_by_subset_and_split(tmp_path, convert):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "ms_marco"
+    header = "configs:\n"
+    for version in ("v1.1", "v2.1"):
+        (folder / version).mkdir(parents=True)
+        record = {"query": f"q of {version}", "passages": passages([0, 1], ["a", "b"])}
+        parquet.write_table(pyarrow.Table.from_pylist([record]), folder / version / "validation-00000-of-00001.parquet")
+        header += f"- config_name: {version}\n  data_files:\n  - split: validation\n    path: {version}/validation-*\n"
+    (folder / "README.md").write_text(f"---\n{header}---\n")
+    rows = convert("msmarco", folder, "--sub_data_name", "v1.1", "--split", "validation")
+    assert rows == [{"query": "q of v1.1", "pos": ["b"], "neg": ["a"]}]
+
+
+def test_the_hub_without_a_network_is_an_error_with_a_way_out(tmp_path, capsys):
+    words = ["msmarco", "--input_file", "microsoft/ms_marco", "--sub_data_name", "v1.1"]
+    assert main([*words, "--output_file", str(tmp_path / "o.jsonl")]) == 2
+    assert "check the name and the network" in capsys.readouterr().err
+
+
 def test_ms_marco_rows_without_positives_or_negatives_are_dropped_and_counted(tmp_path, convert):
     records = [
         {"query": "q1", "passages": passages([0, 0], ["a", "b"])},
