@@ -62,7 +62,7 @@ def _depths(pair: Pair, headline: str, table: Table) -> list[str]:
     if not pair.depths:
         return []
     rows = [(str(depth), number(value)) for depth, value in pair.depths.items()]
-    return [f"If {pair.after} re-ranked only the first passages of {pair.before}:", table(("depth", headline), rows)]
+    return [f"If {pair.after} had re-ranked only the best passages of {pair.before}:", table(("depth", headline), rows)]
 
 
 def _worse(pair: Pair, headline: str, worst: int, queries: Mapping[str, str], passages: Mapping[str, str]) -> list[str]:
