@@ -52,3 +52,10 @@ def test_a_missing_client_of_language_models_is_optional(monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     assert str(doctor._client()).startswith("optional openai")
     assert str(doctor._client()).endswith("; install: pip install openai")
+
+
+def test_the_frameworks_that_a_reranker_fits_into_are_optional(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "ADAPTERS", {"no-such-framework": "framework"})
+    assert doctor.main([]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("optional framework") and line.endswith("install: pip install no-such-framework")

