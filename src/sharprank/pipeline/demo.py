@@ -19,6 +19,7 @@ SETTINGS = {
     "negative_number": 30,
     "train_group_size": 8,
     "per_device_train_batch_size": 8,
+    "num_train_epochs": 1.0,
     "learning_rate": 2e-4,
     "dropout": 0.0,
     "depth": 20,
@@ -37,8 +38,8 @@ class DemoConfig:
     embedder_name_or_path: str = field(
         default="minilm", metadata={"help": "bi-encoder that mines and is the first stage"}
     )
-    max_len: int = field(default=160, metadata={"help": "tokens of a pair"})
-    max_steps: int = field(default=110, metadata={"help": "training steps; fewer for a quicker look"})
+    max_len: int = field(default=192, metadata={"help": "tokens of a pair"})
+    max_steps: int = field(default=-1, metadata={"help": "fewer training steps, for a quicker look"})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:N or mps; by default the best there is"}
     )
