@@ -140,6 +140,8 @@ def fit(
         UserError: one kind of pair only, constant scores, scores that point the wrong way, an unreachable threshold.
     """
     judged = task.pair_labels if task.pair_labels is not None else task.qrels
+    if task.pair_labels is None:
+        say("note: candidates without a judgement count as not relevant; where judging was sparse, that is too hard")
     labels, values = labelled_scores(judged, scores)
     queries = [query_id for query_id in judged for _ in scores.get(query_id, {})]
     calibration = _fitted(labels, values)
