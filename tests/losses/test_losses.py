@@ -45,25 +45,48 @@ def test_several_positives_share_the_target():
     assert loss.item() == pytest.approx(-(log_p[0] + log_p[1]).item() / 2, abs=1e-6)
 
 
-def test_listwise_ce_agrees_with_flag_embeddings_group_loss():
-    from FlagEmbedding.abc.finetune.reranker.AbsModeling import AbsRerankerModel
-
-    scores, relevance = ragged([4, 4])
-    cross_entropy = torch.nn.CrossEntropyLoss(reduction="mean")  # what AbsRerankerModel keeps and applies to the groups
-    assert "cross_entropy" in AbsRerankerModel.__init__.__code__.co_names
-    expected = cross_entropy(scores.view(2, 4), torch.zeros(2, dtype=torch.long))
-    torch.testing.assert_close(listwise_ce(scores, [4, 4], relevance) / 2, expected)
+QUERIES = ["what is a cat", "read the file"]
+GROUPS = [["a cat is small", "the dog", "blue river"], ["open and read it", "a tree", "green house and the river"]]
 
 
-def test_bce_is_that_of_sentence_transformers():
+@pytest.fixture
+def still_model(tiny_bert):
+    """(model without dropout in training mode, tokenizer): what the other libraries compute their losses on."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, dtype=torch.float32, **still)
+    return model.train(), AutoTokenizer.from_pretrained(tiny_bert)
+
+
+def scores_of(model, tokenizer):
+    pairs = [[query, passage] for query, group in zip(QUERIES, GROUPS, strict=True) for passage in group]
+    batch = tokenizer(pairs, padding=True, return_tensors="pt")
+    return model(**batch).logits[:, 0], batch
+
+
+def test_listwise_ce_is_the_loss_of_flag_embeddings_reranker(still_model):
+    from FlagEmbedding.finetune.reranker.encoder_only.base.modeling import CrossEncoderModel
+
+    model, tokenizer = still_model
+    scores, batch = scores_of(model, tokenizer)
+    theirs = CrossEncoderModel(model, tokenizer=tokenizer, train_batch_size=2).train()
+    expected = theirs(pair=batch, teacher_scores=None).loss
+    torch.testing.assert_close(listwise_ce(scores, [3, 3], torch.tensor([1.0, 0, 0] * 2)) / 2, expected)
+
+
+def test_bce_is_the_loss_of_sentence_transformers(still_model, tiny_bert):
+    from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
-    scores, relevance = ragged([4, 3])
-    reference = BinaryCrossEntropyLoss.__new__(BinaryCrossEntropyLoss)
-    torch.nn.Module.__init__(reference)
-    expected = torch.nn.BCEWithLogitsLoss()(scores, relevance)
-    assert "BCEWithLogitsLoss" in BinaryCrossEntropyLoss.__init__.__code__.co_names
-    torch.testing.assert_close(bce(scores, [4, 3], relevance) / 7, expected)
+    model, tokenizer = still_model
+    scores, _ = scores_of(model, tokenizer)
+    theirs = BinaryCrossEntropyLoss(CrossEncoder(str(tiny_bert), device="cpu").eval())
+    queries = [query for query in QUERIES for _ in range(3)]
+    passages = [passage for group in GROUPS for passage in group]
+    labels = torch.tensor([1.0, 0, 0] * 2)
+    expected = theirs([queries, passages], labels)
+    torch.testing.assert_close(bce(scores, [3, 3], labels) / 6, expected, atol=1e-5, rtol=1e-5)
 
 
 @settings(deadline=None, max_examples=40)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from sharprank.formats.collections import read_collection
@@ -47,24 +47,13 @@ def bm25_run(passages: Mapping[str, str], queries: Mapping[str, str], config: Ru
 def dense_run(passages: Mapping[str, str], queries: Mapping[str, str], config: RunConfig) -> Run:
     """The bi-encoder's best passages for each query; vectors that mining left behind are used again."""
     from sharprank.models.bi_encoder import BiEncoder
-    from sharprank.retrieval.embeddings import EmbeddingStore, embed
-    from sharprank.retrieval.faiss_index import search
+    from sharprank.retrieval import dense
+    from sharprank.retrieval.embeddings import EmbeddingStore
 
     encoder = BiEncoder.load(config.embedder_name_or_path, device=config.device, dtype=config.dtype)
-
-    def encode(texts: Sequence[str], words: str):
-        return encoder.encode(texts, kind="passage", progress=words)
-
     key = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
     store = EmbeddingStore(embedding_cache(config), key)
-    shards = embed(list(passages.values()), encode, name="passages", store=store)
-    queries_QD = encoder.encode(list(queries.values()), kind="query", progress="encoding queries")
-    hits = search(shards, queries_QD, max(NUM_RANKED, config.depth))
-    passage_ids = list(passages)
-    return {
-        query_id: {passage_ids[i]: float(score) for i, score in zip(ids, scores, strict=True) if i >= 0}
-        for query_id, ids, scores in zip(queries, hits.ids.tolist(), hits.scores.tolist(), strict=True)
-    }
+    return dense.dense_run(encoder, passages, queries, max(NUM_RANKED, config.depth), store=store)
 
 
 def embedding_cache(config: RunConfig) -> Path:
