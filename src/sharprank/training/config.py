@@ -102,7 +102,9 @@ class RerankTrainingArguments(TrainingArguments):
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "discard what an earlier run left in output_dir"}
     )
-    warmup_ratio: float | None = field(default=None, metadata={"help": "share of the steps spent warming up"})
+    warmup_ratio: float | None = field(
+        default=0.1, metadata={"help": "share of the steps spent warming up (--warmup_steps wins; 0 for none)"}
+    )
     loss: str = field(default="listwise_ce", metadata={"help": f"one of: {', '.join(LOSSES)}"})
     micro_batch_tokens: int | None = field(
         default=None, metadata={"help": "tokens of one forward pass; default by device. Changes memory, not results"}
