@@ -1,10 +1,10 @@
 """A scoring head for encoders that come without one, as a plain transformers checkpoint that every library loads.
 
 BERT-like classifiers read the first token only, and in an encoder trained to be pooled by mean (most embedding
-models) that token was never trained to say anything. So such an
-encoder gets one more layer of its own kind, initialised to do nothing but add the mean of all tokens to the first:
-attention weights all equal (zero queries), values and output the identity, feed-forward switched off. It trains
-like any other layer, and the checkpoint stays a `BertForSequenceClassification` with one more layer.
+models) that token was never trained to say anything. So such an encoder gets one more layer of its own kind,
+initialised to do nothing but add the mean of all tokens to the first: attention weights all equal (zero queries),
+values and output the identity, feed-forward switched off. It trains like any other layer, and the checkpoint stays a
+`BertForSequenceClassification` with one more layer.
 
 ModernBERT needs no such layer: its classifier can pool by mean itself.
 """
