@@ -1,4 +1,4 @@
-"""The demo: the main job on the documentation of the running Python, with settings for ten minutes on two cores."""
+"""The demo: the main job on the documentation of the running Python, with settings for about ten minutes on two cores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sharprank.progress import say
 DATA_FOLDER = "python_docs"
 SPLIT_SEED = 0  # of the published figures, so it is no flag
 
-# Chosen on the validation modules; how, and what else was tried, stands in docs/choices.md.
+# Sized for two cores, not yet searched for: what they give stands in docs/results.md.
 SETTINGS = {
     "range_for_sampling": "2-60",
     "negative_number": 30,
