@@ -28,6 +28,24 @@ _PAIRS_AT_ONCE = 20_000
 """Pairs tokenised together: enough to meet every passage once for most query sets, few enough for memory."""
 
 
+def score_sequences(
+    model: Any, sequences: Sequence[TokenPair], *, device: torch.device, budget: int
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Yield (indices, raw scores float32) for batches of token pairs under a token budget.
+
+    Args:
+        model: a sequence classifier with one label, in evaluation mode.
+    """
+    lengths = np.asarray([len(ids) for ids, _ in sequences])
+    packed, types = model.config._attn_implementation == ATTENTION_NAME, uses_token_types(model.config)
+    for indices in plan_batches(lengths, budget=budget, packed=packed):
+        batch = TokenBatch.of([sequences[i] for i in indices])
+        with torch.inference_mode():
+            logits = model(**model_inputs(batch, model.config, device=device, token_types=types)).logits
+            scores = logits[:, 0].float().cpu().numpy()
+        yield indices, scores
+
+
 class PairScorer:
     """A cross-encoder ready to score pairs.
 
@@ -105,17 +123,7 @@ class PairScorer:
         return self.pair_tokenizer.encode(pairs), np.arange(len(pairs))
 
     def _batches(self, sequences: Sequence[TokenPair]) -> Iterator[tuple[list[int], np.ndarray]]:
-        lengths = np.asarray([len(ids) for ids, _ in sequences])
-        packed = self.model.config._attn_implementation == ATTENTION_NAME
-        for indices in plan_batches(lengths, budget=self.budget, packed=packed):
-            yield indices, self._forward(TokenBatch.of([sequences[i] for i in indices]))
-
-    @torch.inference_mode()
-    def _forward(self, batch: TokenBatch) -> np.ndarray:
-        inputs = model_inputs(
-            batch, self.model.config, device=self.device, token_types=uses_token_types(self.model.config)
-        )
-        return self.model(**inputs).logits[:, 0].float().cpu().numpy()
+        return score_sequences(self.model, sequences, device=self.device, budget=self.budget)
 
     def _refuse_nan(self, scores: np.ndarray, pairs: Sequence[tuple[str, str]]) -> None:
         bad = np.flatnonzero(~np.isfinite(scores))

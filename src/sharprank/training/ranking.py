@@ -13,9 +13,8 @@ import torch
 from accelerate.utils import gather_object
 
 from sharprank.metrics.ranking import group_measures
-from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
-from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer
+from sharprank.models.scoring import score_sequences
 from sharprank.records import TrainRow
 
 MEASURES = ("nDCG@10", "MRR@10", "MAP", "Hit@1")
@@ -59,11 +58,6 @@ class RankingEvaluation:
 
     def _score(self, model: Any, device: torch.device) -> np.ndarray:
         scores = np.empty(len(self.sequences), dtype=np.float32)
-        lengths = np.asarray([len(ids) for ids, _ in self.sequences])
-        packed = model.config._attn_implementation == ATTENTION_NAME
-        types = uses_token_types(model.config)
-        for indices in plan_batches(lengths, budget=self.budget, packed=packed):
-            batch = TokenBatch.of([self.sequences[i] for i in indices])
-            logits = model(**model_inputs(batch, model.config, device=device, token_types=types)).logits
-            scores[indices] = logits[:, 0].float().cpu().numpy()
+        for indices, values in score_sequences(model, self.sequences, device=device, budget=self.budget):
+            scores[indices] = values
         return scores
