@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,8 +59,11 @@ def test_a_long_passage_scores_as_its_best_window_even_when_all_scores_are_negat
     assert best >= head - 1e-6
 
 
-def test_a_best_window_below_zero_stays_below_zero(scorer, monkeypatch):
-    monkeypatch.setattr(scorer, "_forward", lambda batch: np.full(len(batch.lengths), -3.0, dtype=np.float32))
+def test_a_best_window_below_zero_stays_below_zero(scorer):
+    head = scorer.model.classifier
+    head = getattr(head, "out_proj", head)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.constant_(head.bias, -3.0)
     assert scorer.score([(QUERY, LONG), (QUERY, "")], windows=WindowRule()).tolist() == [-3.0, -3.0]
 
 
