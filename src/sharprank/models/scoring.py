@@ -14,7 +14,7 @@ import torch
 
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
-from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
+from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
 from sharprank.models.devices import choose_device, choose_dtype, token_budget
 from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer
@@ -78,16 +78,35 @@ class PairScorer:
         device: str | torch.device | None = None,
         trust_remote_code: bool = False,
         seed: int = 0,
+        asked: Asked | None = None,
     ) -> PairScorer:
-        """Load a reranker from a folder, a hub id or `minilm` (whose head is then untrained).
+        """Load a reranker from a folder (an adapter's too), a hub id or `minilm` (whose head is then untrained).
 
         Raises:
-            UserError: see `load_cross_encoder` and `check_max_length`.
+            UserError: see `open_reranker` and `Checkpoint`.
+        """
+        checkpoint = open_reranker(path, asked=asked, trust_remote_code=trust_remote_code)
+        return cls.of(checkpoint, max_length=max_length, dtype=dtype, device=device, seed=seed)
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        max_length: int | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        flag: str = "max_length",
+    ) -> PairScorer:
+        """Load the weights of a reranker that was opened.
+
+        Raises:
+            UserError: see `Checkpoint`.
         """
         chosen = choose_device(device)
-        model, tokenizer = load_cross_encoder(path, trust_remote_code=trust_remote_code, seed=seed)
-        length = check_max_length(max_length, model.config, tokenizer, flag="max_length")
-        return cls(model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen))
+        pair_tokenizer = checkpoint.pair_tokenizer(max_length, flag=flag)
+        return cls(checkpoint.load(seed=seed), pair_tokenizer, device=chosen, dtype=choose_dtype(dtype, chosen))
 
     def score(
         self, pairs: Sequence[tuple[str, str]], *, windows: WindowRule | None = None, progress: str | None = None
