@@ -28,10 +28,7 @@ FAMILIES = {
 
 def moved(checkpoint, *, rank: int = 4):
     """A peft model whose trained weights are all off their start."""
-    model = checkpoint.load(seed=1, for_training=True)
-    adapter = add_adapter(
-        model, Lora(rank=rank), base=checkpoint.path, seed=0, fresh_parts=checkpoint.fresh_parts(model)
-    )
+    adapter = checkpoint.load(seed=1, for_training=True, lora=Lora(rank=rank))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in adapter.parameters():
@@ -66,7 +63,7 @@ def test_an_adapter_reloads_with_its_head_and_merges_to_the_same_scores(name, re
     checkpoint.tokenizer.save_pretrained(tmp_path / "whole")
     whole = PairScorer.load(str(tmp_path / "whole"), device="cpu").score(PAIRS)
     np.testing.assert_allclose(whole, expected, atol=1e-4)
-    further = again.load(for_training=True)
+    further = again.load(for_training=True, lora=Lora())
     assert {name for name, p in further.named_parameters() if p.requires_grad} == trained
 
 

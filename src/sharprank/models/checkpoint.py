@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ import torch
 from sharprank.errors import UserError
 from sharprank.models.head import add_mean_layer
 from sharprank.models.loading import load_config, load_tokenizer, load_weights
-from sharprank.models.lora import Adapter, find_adapter, load_adapter
-from sharprank.models.minilm import has_tokenizer, resolve_model
+from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
+from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
 from sharprank.models.packing import enable_packing, is_bert_like, is_decoder, reads_first_tokens, usable_positions
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
@@ -92,11 +93,15 @@ class Checkpoint:
             self.tokenizer, max_length=length, query_max_length=query_max_length, prompt=self.recipe.prompt
         )
 
-    def load(self, *, seed: int = 0, packed: bool = True, for_training: bool = False) -> Any:
-        """The model, in float32, ready for `model_inputs`; an adapter is merged into its base unless training goes on.
+    def load(
+        self, *, seed: int = 0, packed: bool = True, for_training: bool = False, lora: Lora | None = None
+    ) -> Any:
+        """The model, in float32, ready for `model_inputs`.
 
         Args:
             seed: a new head is drawn from it; `for_training=False` says so, since its scores mean nothing yet.
+            lora: train an adapter of this shape, or go on with the adapter that was opened; without it an adapter is
+                merged into its base.
 
         Raises:
             UserError: the weights are not there, not safetensors, or of another model.
@@ -113,12 +118,20 @@ class Checkpoint:
             say(f"note: {self.name} has no classification head; its new head (seed {seed}) is untrained")
         if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
             say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
-        if self.adapter is not None:
-            model = load_adapter(model, self.adapter, trainable=for_training)
         self.recipe.store(model.config)
+        if self.adapter is not None:
+            return load_adapter(model, self.adapter, trainable=lora is not None)
+        if lora is not None:
+            return add_adapter(model, lora, base=self.base, seed=seed, fresh_parts=self._fresh_parts(model))
         return model
 
-    def fresh_parts(self, model: Any) -> tuple[str, ...]:
+    @property
+    def base(self) -> str:
+        """What an adapter calls its base model: a hub id or alias as it is, a folder by its full path."""
+        folder = Path(self.path)
+        return str(folder.resolve()) if folder.is_dir() and self.name != MINILM else self.name
+
+    def _fresh_parts(self, model: Any) -> tuple[str, ...]:
         """Modules of the base model that a new head brought with it, by the end of their names."""
         if self.kind != "new_head" or not is_bert_like(self.config):
             return ()

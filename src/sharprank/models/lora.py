@@ -143,9 +143,10 @@ def load_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:
     peft = _peft()
     try:
         found = peft.PeftConfig.from_pretrained(adapter.folder)
+        found.inference_mode = not trainable
         loaded = peft.PeftModel(model, found)
         result = loaded.load_adapter(adapter.folder, "default", is_trainable=trainable, torch_device="cpu")
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise UserError(
             f"adapter {adapter.folder} does not fit its base model {adapter.base}: {str(error).splitlines()[0]}",
             fix="name the base model it was trained on in base_model_name_or_path of adapter_config.json",
