@@ -113,7 +113,12 @@ def _trained_bpe(specials: list[str], *, prepare):
 
     from sharprank.models.prompts import PROMPTS
 
-    texts = [" ".join(WORDS[start:] + WORDS[:start]) for start in range(0, len(WORDS), 3)] + ["yes", "no", "Yes", "No"] * 200
+    texts = [" ".join(WORDS[start:] + WORDS[:start]) for start in range(0, len(WORDS), 3)] + [
+        "yes",
+        "no",
+        "Yes",
+        "No",
+    ] * 200
     texts += [" ".join([*p.pieces("before"), p.query, *p.pieces("between"), p.passage]) for p in PROMPTS.values()] * 4
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     alphabet = prepare(tokenizer)
@@ -132,7 +137,8 @@ def tiny_qwen_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     words = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
 
     def prepare(tokenizer) -> list[str]:

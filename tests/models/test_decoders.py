@@ -58,7 +58,9 @@ def test_gemma_scores_are_those_of_flagembedding(tiny_gemma):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-texts = st.text(st.sampled_from(" \n.?!(:<>aé'7\t") | st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30)
+texts = st.text(
+    st.sampled_from(" \n.?!(:<>aé'7\t") | st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=30
+)
 
 
 @settings(max_examples=200, deadline=None)

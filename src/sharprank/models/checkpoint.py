@@ -30,6 +30,21 @@ DEFAULT_MAX_LENGTH = 512
 """Tokens of a pair, unless asked otherwise or trained otherwise; less where the model's own limit is lower."""
 
 
+_CLASSIFIER = (
+    "It is a plain transformers sequence-classification model with one label: `AutoModelForSequenceClassification`, "
+    "sentence-transformers' `CrossEncoder` and FlagEmbedding's `FlagReranker` load it as well."
+)
+LOADS_WITH = {
+    "head": _CLASSIFIER,
+    "new_head": _CLASSIFIER,
+    "pooled": "It is an encoder with a pooling and a linear head: sentence-transformers' `CrossEncoder` loads it as "
+    "well (not where the pooling is `weighted`), and `AutoModel` the encoder alone.",
+    "answers": "It is a plain transformers language model: `AutoModelForCausalLM` loads it as well, and its score is "
+    "the logit of an answer. The prompt and the answers are in `config.json` under `sharprank`.",
+}
+"""What else loads a checkpoint of each kind, for its card."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What the user asks of a model's use; None leaves a choice to the checkpoint.
@@ -93,9 +108,7 @@ class Checkpoint:
             self.tokenizer, max_length=length, query_max_length=query_max_length, prompt=self.recipe.prompt
         )
 
-    def load(
-        self, *, seed: int = 0, packed: bool = True, for_training: bool = False, lora: Lora | None = None
-    ) -> Any:
+    def load(self, *, seed: int = 0, packed: bool = True, for_training: bool = False, lora: Lora | None = None) -> Any:
         """The model, in float32, ready for `model_inputs`.
 
         Args:

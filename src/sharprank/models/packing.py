@@ -1,10 +1,10 @@
 """Padding-free encoding: several sequences laid end to end in one row, each attending only to itself.
 
 BERT-like encoders (BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA), ModernBERT and the usual decoders (Qwen, Gemma, Llama,
-Mistral) take packed rows without a change to their code: positions restart for every sequence, and a registered attention function splits the row at the
-boundaries that travel in the `packing` keyword. Where a head reads only the first token of each sequence, the
-last layer computes keys and values for all tokens but everything else for the first tokens alone: the same
-result for about a tenth less work on twelve layers, a seventh less on six.
+Mistral) take packed rows without a change to their code: positions restart for every sequence, and a registered
+attention function splits the row at the boundaries that travel in the `packing` keyword. Where a head reads only the
+first token of each sequence, the last layer computes keys and values for all tokens but everything else for the first
+tokens alone: the same result for about a tenth less work on twelve layers, a seventh less on six.
 
 What it refuses: attention masks (a padded batch through the packed function would attend to its padding).
 

@@ -97,7 +97,9 @@ class PairTokenizer:
     def passages(self, texts: Sequence[str], *, whole: bool = False) -> Tokens:
         """Token ids of passages without special tokens, cut to `max_length` unless `whole`."""
         start = self._before_passage
-        return Tokens.of(self._ids([start + text for text in texts] if start else texts, None if whole else self.max_length))
+        return Tokens.of(
+            self._ids([start + text for text in texts] if start else texts, None if whole else self.max_length)
+        )
 
     def _ids(self, texts: Sequence[str], limit: int | None) -> list[list[int]]:
         ids: list[list[int]] = []
@@ -183,9 +185,13 @@ def _prompt_layout(tokenizer: Any, prompt: Prompt) -> PairLayout:
     parts = {name: _joined(tokenizer, prompt.pieces(name)) for name in ("before", "between", "after")}
     if prompt.starts_with_bos:
         if tokenizer.bos_token_id is None:
-            raise UserError("the prompt starts with a first token, and this tokenizer has none", fix="use another prompt")
+            raise UserError(
+                "the prompt starts with a first token, and this tokenizer has none", fix="use another prompt"
+            )
         parts["before"] = np.concatenate([[tokenizer.bos_token_id], parts["before"]]).astype(np.int64)
-    return PairLayout(**parts, query_type=0, passage_type=0, between_type=np.zeros(len(parts["between"]), dtype=np.int64))
+    return PairLayout(
+        **parts, query_type=0, passage_type=0, between_type=np.zeros(len(parts["between"]), dtype=np.int64)
+    )
 
 
 def _joined(tokenizer: Any, pieces: list[str]) -> np.ndarray:
