@@ -262,9 +262,10 @@ def _recipe(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, *, name: st
     if asked.instruction is not None and recipe.prompt is None:
         raise UserError("--instruction belongs to a prompt, and this model has none", fix="add --prompt")
     if recipe.prompt is not None:
-        recipe = replace(recipe, prompt=with_instruction(recipe.prompt, asked.instruction))
+        prompt = with_instruction(recipe.prompt, asked.instruction)
         if kind == "answers":
-            answer_ids(recipe.prompt, tokenizer)
+            answer_ids(prompt, tokenizer)
+        recipe = replace(recipe, prompt=prompt)
     return recipe
 
 

@@ -83,7 +83,7 @@ def find_adapter(path: str, *, cache_dir: str | None = None) -> Adapter | None:
 
 
 def _json_at(path: str, name: str, cache_dir: str | None) -> dict[str, Any] | None:
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     if Path(path).is_dir():
         found = Path(path) / name

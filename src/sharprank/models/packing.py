@@ -164,7 +164,7 @@ def _bert_last_layer(
         packing=packing,
     )
     attended = layer.attention.output(context.reshape(first.shape), first)
-    return layer.feed_forward_chunk(attended).transpose(0, 1)
+    return layer.feed_forward_chunk(attended).transpose(0, 1).clone()  # engines that shard layers want no view
 
 
 def _modernbert_last_layer(
@@ -197,7 +197,7 @@ def _modernbert_last_layer(
         packing=packing,
     )
     first = first + attention.out_drop(attention.Wo(context.reshape(first.shape)))
-    return (first + layer.mlp(layer.mlp_norm(first))).transpose(0, 1)
+    return (first + layer.mlp(layer.mlp_norm(first))).transpose(0, 1).clone()
 
 
 def _mean_of_each_sequence(model: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

@@ -28,22 +28,21 @@ _PAIRS_AT_ONCE = 20_000
 """Pairs tokenised together: enough to meet every passage once for most query sets, few enough for memory."""
 
 
-def score_sequences(
-    model: Any, sequences: Sequence[TokenPair], *, device: torch.device, budget: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield (indices, raw scores float32) for batches of token pairs under a token budget.
+def plan_of(config: Any, sequences: Sequence[TokenPair], *, budget: int) -> list[list[int]]:
+    """Which sequences share a forward pass, for a model of this configuration."""
+    lengths = np.asarray([len(ids) for ids, _ in sequences])
+    return list(plan_batches(lengths, budget=budget, packed=config._attn_implementation == ATTENTION_NAME))
+
+
+def score_batch(model: Any, sequences: Sequence[TokenPair], *, config: Any, device: torch.device) -> np.ndarray:
+    """Raw scores float32 [B] of token pairs in one forward pass; the caller switches gradients off.
 
     Args:
-        model: a sequence classifier with one label, in evaluation mode.
+        model: its `logits` are [B, 1]; in evaluation mode.
+        config: the model's, which an engine around it may hide.
     """
-    lengths = np.asarray([len(ids) for ids, _ in sequences])
-    packed, types = model.config._attn_implementation == ATTENTION_NAME, uses_token_types(model.config)
-    for indices in plan_batches(lengths, budget=budget, packed=packed):
-        batch = TokenBatch.of([sequences[i] for i in indices])
-        with torch.inference_mode():
-            logits = model(**model_inputs(batch, model.config, device=device, token_types=types)).logits
-            scores = logits[:, 0].float().cpu().numpy()
-        yield indices, scores
+    inputs = model_inputs(TokenBatch.of(sequences), config, device=device, token_types=uses_token_types(config))
+    return model(**inputs).logits[:, 0].float().cpu().numpy()
 
 
 class PairScorer:
@@ -142,7 +141,11 @@ class PairScorer:
         return self.pair_tokenizer.encode(pairs), np.arange(len(pairs))
 
     def _batches(self, sequences: Sequence[TokenPair]) -> Iterator[tuple[list[int], np.ndarray]]:
-        return score_sequences(self.model, sequences, device=self.device, budget=self.budget)
+        config = self.model.config
+        for indices in plan_of(config, sequences, budget=self.budget):
+            with torch.inference_mode():
+                scores = score_batch(self.model, [sequences[i] for i in indices], config=config, device=self.device)
+            yield indices, scores
 
     def _refuse_nan(self, scores: np.ndarray, pairs: Sequence[tuple[str, str]]) -> None:
         bad = np.flatnonzero(~np.isfinite(scores))

@@ -27,6 +27,7 @@ from sharprank.provenance import describe_inputs, versions
 from sharprank.records import TrainRow
 from sharprank.training.card import write_card
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
+from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import RankingEvaluation
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
@@ -90,8 +91,10 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     _say_arithmetic(rows, eval_rows, data, args, max_length)
 
     set_seed(args.seed)
+    with whole_weights(args):
+        model = _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed)
     trainer = _trainer(
-        _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed),
+        model,
         args,
         dataset=GroupDataset(rows, pair_tokenizer, group_size=data.train_group_size, seed=args.seed),
         eval_rows=eval_rows,
