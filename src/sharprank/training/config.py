@@ -16,6 +16,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from sharprank.errors import UserError
 from sharprank.losses.catalog import LOSSES
 from sharprank.progress import say
+from sharprank.training.engines import check_deepspeed
 from sharprank.training.model_config import ModelOptions
 
 __all__ = ["DataOptions", "ModelOptions", "RerankTrainingArguments"]
@@ -100,6 +101,7 @@ class RerankTrainingArguments(TrainingArguments):
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
+        check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
         if not torch.cuda.is_available() and not torch.backends.mps.is_available():
             self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16
