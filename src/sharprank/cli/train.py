@@ -1,11 +1,14 @@
-"""`sharprank train`: train a reranker on groups of one positive and several negatives."""
+"""`sharprank train`: train a reranker on clicked pairs, graded judgements or a teacher's scores."""
 
 from __future__ import annotations
 
 from sharprank.cli.options import parse, run_command
 
 PROG = "sharprank train"
-DESCRIPTION = "Train a cross-encoder reranker on rows {query, pos, neg}; run it again to continue after a stop."
+DESCRIPTION = (
+    "Train a cross-encoder reranker on rows, graded pairs, lists or a judged collection; run it again to continue "
+    "after a stop."
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,5 +28,7 @@ def _run(argv: list[str] | None) -> int:
     if args.should_save:
         for name, value in result.measures.items():
             print(f"{name}: {value:.4f}")
+        for name, value in result.test_measures.items():
+            print(f"test {name}: {value:.4f}")
         print(f"reranker: {result.output_dir}")
     return 0
