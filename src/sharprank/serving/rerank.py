@@ -19,7 +19,7 @@ from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.serving.answers import answer
 from sharprank.serving.config import STDIN, RerankConfig
-from sharprank.serving.journal import Journal
+from sharprank.formats.journal import Journal
 from sharprank.serving.requests import Request, read_requests
 
 PAIRS_AT_ONCE = 4096
