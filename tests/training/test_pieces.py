@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 import torch
 
@@ -51,9 +49,12 @@ def loss_of(name, batch):
     return lambda scores: objective.total(scores, batch.group_lengths, targets, [1.0])
 
 
-def in_pieces(batch, model, loss, last=contextlib.nullcontext):
-    score, backward = scorer(model), torch.Tensor.backward
-    return learn_in_pieces(batch.pieces(BUDGET), score=score, loss=loss, backward=backward, last=last)
+def step(compute, *, last):
+    compute().backward()
+
+
+def in_pieces(batch, model, loss, *, step=step, **options):
+    return learn_in_pieces(batch.pieces(BUDGET), score=scorer(model), loss=loss, step=step, **options)
 
 
 def assert_same(left, right):
@@ -72,7 +73,7 @@ def test_a_group_in_pieces_has_the_loss_and_gradients_of_the_whole(name, batch_a
     whole.backward()
     expected = gradients(model)
     assert len(batch.pieces(BUDGET)) > 3
-    value, scores = in_pieces(batch, model, loss, lambda last: contextlib.nullcontext())
+    value, scores = in_pieces(batch, model, loss)
     torch.testing.assert_close(value, whole.detach(), atol=1e-5, rtol=1e-5)
     assert scores.shape == (12,) and not scores.requires_grad
     assert_same(gradients(model), expected)
@@ -86,21 +87,27 @@ def test_dropout_draws_the_same_masks_in_both_passes(batch_and_model):
     loss(torch.cat([scorer(model)(piece) for piece in pieces])).backward()
     expected, after = gradients(model), torch.get_rng_state()
     start.restore()
-    in_pieces(batch, model, loss, lambda last: contextlib.nullcontext())
+    in_pieces(batch, model, loss)
     assert_same(gradients(model), expected)
     assert torch.equal(torch.get_rng_state(), after)  # and leaves the generator where one pass would
 
 
-def test_gradients_are_reduced_in_the_last_piece_only(batch_and_model):
+def test_gradients_are_reduced_in_the_last_piece_only_and_a_rank_with_fewer_pieces_keeps_in_step(batch_and_model):
     batch, model = batch_and_model
-    told = []
+    set_dropout(model, 0.0)
+    loss = loss_of("ranknet", batch)
+    in_pieces(batch, model, loss)
+    expected = gradients(model)
+    num_pieces, told = len(batch.pieces(BUDGET)), []
 
-    def last(is_last):
-        told.append(is_last)
-        return contextlib.nullcontext()
+    def told_step(compute, *, last):
+        told.append(last)
+        compute().backward()
 
-    in_pieces(batch, model, loss_of("ranknet", batch), last)
-    assert told == [False] * (len(batch.pieces(BUDGET)) - 1) + [True]
+    _, scores = in_pieces(batch, model, loss, step=told_step, num_steps=num_pieces + 2)
+    assert told == [False] * (num_pieces + 1) + [True]
+    assert len(scores) == 12
+    assert_same(gradients(model), expected)
 
 
 def test_no_more_than_a_piece_is_kept_for_the_backward_pass(batch_and_model):
@@ -127,7 +134,7 @@ def test_no_more_than_a_piece_is_kept_for_the_backward_pass(batch_and_model):
         return peak
 
     whole = kept(lambda: loss(scorer(model)(batch.tokens)).backward())
-    pieces = kept(lambda: in_pieces(batch, model, loss, lambda last: contextlib.nullcontext()))
+    pieces = kept(lambda: in_pieces(batch, model, loss))
     largest = max(piece.num_tokens for piece in batch.pieces(BUDGET)) / batch.tokens.num_tokens
     weights = sum(p.numel() for p in model.parameters())
     assert pieces < whole * largest + weights < whole

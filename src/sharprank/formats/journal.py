@@ -1,7 +1,8 @@
 """A long job's output as it grows: what is done survives a kill, and the output appears only when it is complete.
 
 Beside the output lies `.NAME.unfinished.partial`: first a line with the settings, then one JSON string a finished
-part (a query, a batch of rows). The same command continues behind the last complete line; other settings or inputs start anew.
+part (a query, a batch of rows). The same command continues behind the last complete line; other settings or inputs
+start anew.
 """
 
 from __future__ import annotations

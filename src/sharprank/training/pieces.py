@@ -8,12 +8,18 @@ Knows no model and no loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import torch
+
+
+class Step(Protocol):
+    """One backward pass, in the engine's context; told whether it is the last of these (gradients are reduced then)."""
+
+    def __call__(self, compute: Callable[[], torch.Tensor], *, last: bool) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -42,38 +48,44 @@ def learn_in_pieces(
     *,
     score: Callable[[Any], torch.Tensor],
     loss: Callable[[torch.Tensor], torch.Tensor],
-    backward: Callable[[torch.Tensor], None],
-    last: Callable[[bool], AbstractContextManager[Any]],
+    step: Step,
+    num_steps: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward and backward over pieces whose scores one loss takes together.
 
     Args:
         score: piece -> raw scores [pairs of the piece].
         loss: scores of all pieces [P] -> scalar.
-        backward: passes a scalar's gradients back.
-        last: the context of a backward pass, told whether it is the last one (gradients are reduced in that).
+        step: passes gradients back.
+        num_steps: of the rank with the most pieces, where ranks have to keep in step; the last piece is repeated then,
+            and counts once.
 
     Returns:
         The loss (detached) and the scores [P] (detached).
     """
+    repeated = [pieces[-1]] * (num_steps - len(pieces))
     states: list[RandomState] = []
     with torch.no_grad():
-        parts = list(_scored(pieces, score, states))
-    scores = torch.cat(parts).requires_grad_()
+        parts = [_scored(piece, score, states) for piece in (*pieces, *repeated)]
+    scores = torch.cat(parts[: len(pieces)]).requires_grad_()
     value = loss(scores)
     (gradient,) = torch.autograd.grad(value, scores)
-    shares = gradient.split([len(part) for part in parts])
-    for number, (piece, state, share) in enumerate(zip(pieces, states, shares, strict=True), 1):
+    shares = [
+        *gradient.split([len(part) for part in parts[: len(pieces)]]),
+        *[torch.zeros_like(parts[-1])] * len(repeated),
+    ]
+    for number, (piece, state, share) in enumerate(zip((*pieces, *repeated), states, shares, strict=True), 1):
         state.restore()
-        with last(number == len(pieces)):
-            backward((score(piece) * share).sum())
+        step(partial(_surrogate, piece, score, share), last=number == len(states))
     return value.detach(), scores.detach()
 
 
-def _scored(
-    pieces: Sequence[Any], score: Callable[[Any], torch.Tensor], states: list[RandomState]
-) -> Iterator[torch.Tensor]:
+def _scored(piece: Any, score: Callable[[Any], torch.Tensor], states: list[RandomState]) -> torch.Tensor:
     device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    for piece in pieces:
-        states.append(RandomState.now(device))
-        yield score(piece)
+    states.append(RandomState.now(device))
+    return score(piece)
+
+
+def _surrogate(piece: Any, score: Callable[[Any], torch.Tensor], share: torch.Tensor) -> torch.Tensor:
+    """A scalar whose gradients are those of the loss, as far as they go through this piece."""
+    return (score(piece) * share).sum()

@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
 
 from sharprank.metrics.pairs import pair_measures, spearman
 from sharprank.metrics.ranking import group_measures
 from sharprank.models.pair_text import PairTokenizer
-from sharprank.models.scoring import score_sequences
+from sharprank.models.scoring import plan_of, score_batch
 from sharprank.records import Group
+from sharprank.training.engines import Engine
 
 MEASURES = ("nDCG@10", "MRR@10", "MAP", "Hit@1")
 POOLED = ("Spearman", "AUC")
@@ -70,13 +70,15 @@ class RankingEvaluation:
         gains = gains_of(groups)
         self.gains = [gains[number] for number in range(rank, len(groups), world_size)]
         self.sequences = pair_tokenizer.encode([(group.query, passage) for group in mine for passage in group.passages])
+        # What a rank without groups scores where all ranks have to take part.
+        self.spare = pair_tokenizer.encode([(groups[0].query, groups[0].passages[0])])
 
-    def run(self, model: Any, *, device: torch.device, autocast: Callable[[], Any]) -> dict[str, float]:
+    def run(self, model: Any, *, engine: Engine, autocast: Callable[[], Any]) -> dict[str, float]:
         """Score the groups and average the measures over all ranks' rows; the model's mode is restored."""
         was_training = model.training
         model.eval()
-        with torch.inference_mode(), autocast():
-            scores = self._score(model, device)
+        with engine.no_gradients(), autocast():
+            scores = self._score(model, engine)
         model.train(was_training)
         seams = np.cumsum([len(gains) for gains in self.gains])[:-1]
         mine = list(zip(np.split(scores, seams), self.gains, strict=True)) if self.gains else []
@@ -93,8 +95,12 @@ class RankingEvaluation:
             found["AUC"] = pair_measures(gains, scores)["auc"]
         return {name: found[name] for name in self.measures}
 
-    def _score(self, model: Any, device: torch.device) -> np.ndarray:
-        scores = np.empty(len(self.sequences), dtype=np.float32)
-        for indices, values in score_sequences(model, self.sequences, device=device, budget=self.budget):
-            scores[indices] = values
-        return scores
+    def _score(self, model: Any, engine: Engine) -> np.ndarray:
+        sequences = self.sequences or self.spare
+        scores = np.empty(len(sequences), dtype=np.float32)
+        config = engine.accelerator.unwrap_model(model).config
+        plan = plan_of(config, sequences, budget=self.budget)
+        missing = engine.most(len(plan)) - len(plan)
+        for indices in [*plan, *[plan[0]] * missing]:
+            scores[indices] = score_batch(model, [sequences[i] for i in indices], config=config, device=engine.device)
+        return scores[: len(self.sequences)]

@@ -15,21 +15,22 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import SchedulerType
 
 from sharprank.errors import UserError
-from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
+from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
+from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
-from sharprank.models.loading import load_config, load_tokenizer, quiet_transformers
-from sharprank.models.minilm import resolve_model
-from sharprank.models.pair_text import PairTokenizer
+from sharprank.models.loading import quiet_transformers
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
+from sharprank.training.arithmetic import say_arithmetic
 from sharprank.training.card import write_card
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 from sharprank.training.curves import write_curves
 from sharprank.training.data import TrainingData, read_training_data
+from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
-from sharprank.training.ranking import RankingEvaluation, measures_of
+from sharprank.training.ranking import measures_of
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
 from sharprank.training.trainer import RerankTrainer
 
@@ -88,19 +89,17 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     read = read_training_data(data, args.objective(), seed=args.seed)
     if read.evaluation:
         args.rank_while_training(measures_of(read.evaluation)[0])
-    path = resolve_model(model_options.model_name_or_path)
-    config = load_config(model_options.config_name or path, **_loading(model_options))
-    tokenizer = load_tokenizer(model_options.tokenizer_name or path, **_loading(model_options))
-    max_length = check_max_length(data.max_len, config, tokenizer)
+    checkpoint = model_options.open()
+    pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
+    max_length = pair_tokenizer.max_length
     settings = _settings(model_options, data, args, read=read, max_length=max_length)
     output_dir = Path(str(args.output_dir))
     state = _agreed_state(output_dir, settings, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
-    _say_arithmetic(read, data, args, max_length)
+    say_arithmetic(read, data, args, max_length=max_length)
 
-    pair_tokenizer = PairTokenizer(tokenizer, max_length=max_length, query_max_length=data.query_max_len)
     set_seed(args.seed)
     dataset = GroupDataset(
         read.train,
@@ -109,12 +108,14 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         max_positives=read.max_positives,
         seed=args.seed,
     )
-    trainer = _trainer(_model(model_options, seed=args.seed), args, dataset=dataset, eval_groups=read.evaluation)
+    with whole_weights(args):
+        model = _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed)
+    trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        return _finish(trainer, settings, output_dir, test=read.test)
+        return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind], test=read.test)
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
@@ -125,10 +126,6 @@ def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTraini
         if not agreed[0].finished:
             prepare_folder(output_dir, settings, agreed[0], overwrite=args.overwrite_output_dir)
     return broadcast_object_list(agreed)[0]
-
-
-def _loading(options: ModelOptions) -> dict[str, Any]:
-    return {"trust_remote_code": options.trust_remote_code, "cache_dir": options.cache_dir}
 
 
 def _check_arguments(data: DataOptions, args: RerankTrainingArguments) -> None:
@@ -158,7 +155,7 @@ def _settings(
     """The settings that decide the result of the run."""
     values = args.to_dict()
     return {
-        "model_name_or_path": model_options.model_name_or_path,
+        **model_options.settings(),
         "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
@@ -166,57 +163,14 @@ def _settings(
         "positives_per_group": read.max_positives,
         "max_len": max_length,
         "query_max_len": data.query_max_len,
-        "dropout": model_options.dropout,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: getattr(data, name) for name in _DATA_DECIDING},
         **{name: values[name] for name in _DECIDING},
     }
 
 
-def _say_arithmetic(read: TrainingData, data: DataOptions, args: RerankTrainingArguments, max_length: int) -> None:
-    batch = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-    say(_spoken(read))
-    if read.max_positives is not None:
-        missing = [_num_lowest(group) < data.train_group_size - read.max_positives for group in read.train]
-        if any(missing):
-            fewer = f"{sum(missing)} rows have fewer than {data.train_group_size - read.max_positives} negatives"
-            say(f"note: {fewer}; their groups are smaller")
-    steps = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * -(-len(read.train) // batch))
-    say(
-        f"loss {args.objective()}; groups of {data.train_group_size}, pairs of at most {max_length} tokens; "
-        f"{args.per_device_train_batch_size} groups x {args.world_size} processes x "
-        f"{args.gradient_accumulation_steps} accumulation = {batch} groups a step; about {steps} steps"
-    )
-
-
-def _spoken(read: TrainingData) -> str:
-    evaluated = f"; {len(read.evaluation)} queries to evaluate on" if read.evaluation else ""
-    sizes = sorted(len(group.passages) for group in read.train)
-    if read.max_positives is None or any(group.relevance is None for group in read.train):
-        spread = f"{sizes[0]} to {sizes[-1]} passages each (median {sizes[len(sizes) // 2]})"
-        return f"{len(read.train)} queries, {spread}{evaluated}"
-    negatives = sorted(_num_lowest(group) for group in read.train)
-    return (
-        f"{len(read.train)} queries, {sum(sizes) - sum(negatives)} positives, "
-        f"{negatives[0]} to {negatives[-1]} negatives each (median {negatives[len(negatives) // 2]}){evaluated}"
-    )
-
-
-def _num_lowest(group: Group) -> int:
-    """Passages of the lowest relevance: a row's negatives; none where nothing is higher."""
-    relevance = group.relevance or (1.0,)
-    return relevance.count(min(relevance)) if min(relevance) < max(relevance) else 0
-
-
-def _model(options: ModelOptions, *, seed: int) -> Any:
-    model, _ = load_cross_encoder(
-        options.model_name_or_path,
-        seed=seed,
-        config_name=options.config_name,
-        tokenizer_name=options.tokenizer_name,
-        for_training=True,
-        **_loading(options),
-    )
+def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int) -> Any:
+    model = checkpoint.load(seed=seed, for_training=True, lora=options.lora())
     if options.dropout is not None:
         set_dropout(model, options.dropout)
     use_byte_dropout(model)
@@ -231,7 +185,6 @@ def _trainer(
         num_layers=getattr(model.config, "num_hidden_layers", 12),
         hidden_size=getattr(model.config, "hidden_size", 768),
     )
-    evaluation = _evaluation(eval_groups, dataset.pair_tokenizer, args, budget) if eval_groups else None
     trainer = RerankTrainer(
         model=model,
         args=args,
@@ -239,30 +192,42 @@ def _trainer(
         processing_class=dataset.pair_tokenizer.tokenizer,
         loss=args.objective(),
         micro_batch_tokens=budget,
-        evaluation=evaluation,
+        evaluation=eval_groups,
     )
     if args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
     return trainer
 
 
-def _evaluation(
-    groups: list[Group], pair_tokenizer: PairTokenizer, args: RerankTrainingArguments, budget: int
-) -> RankingEvaluation:
-    return RankingEvaluation(groups, pair_tokenizer, budget=budget, rank=args.process_index, world_size=args.world_size)
-
-
-def _finish(trainer: RerankTrainer, settings: dict[str, Any], output_dir: Path, *, test: list[Group]) -> TrainingResult:
+def _finish(
+    trainer: RerankTrainer,
+    options: ModelOptions,
+    settings: dict[str, Any],
+    loads_with: str,
+    *,
+    test: list[Group],
+) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
+    output_dir = Path(str(trainer.args.output_dir))
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
     test_measures = trainer.measure(test) if test else {}
-    trainer.save_model(str(output_dir))
+    _save_reranker(trainer, output_dir, merged=options.use_lora and options.save_merged_lora_model)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
         write_curves(output_dir, history)
-        write_card(output_dir, settings=settings, measures=test_measures or measures, versions=versions())
+        card = {"settings": settings, "measures": test_measures or measures, "versions": versions()}
+        write_card(output_dir, **card, loads_with=loads_with)
         more = {"measures": measures, "test_measures": test_measures, "versions": versions()}
         write_run(output_dir, settings, finished=True, **more)
     return TrainingResult(output_dir, measures, test_measures, history)
+
+
+def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:
+    """Save what was trained; an adapter that is to be merged is saved first and merged as whoever loads it would."""
+    adapter_dir = output_dir / "adapter"
+    trainer.save_model(str(adapter_dir if merged else output_dir))
+    if merged and trainer.args.should_save:
+        checkpoint = open_reranker(str(adapter_dir))
+        save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)

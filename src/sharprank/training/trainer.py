@@ -7,9 +7,8 @@ measures on fixed groups). Optimizer, schedule, precision, checkpoints, resuming
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from sharprank.models.batches import TokenBatch, model_inputs
 from sharprank.models.packing import uses_token_types
 from sharprank.records import Group
 from sharprank.training.collapse import CollapseWatch
+from sharprank.training.engines import Engine
 from sharprank.training.groups import GroupBatch, GroupDataset, GroupSampler, group_loader
 from sharprank.training.pieces import learn_in_pieces
 from sharprank.training.ranking import RankingEvaluation
@@ -38,7 +38,7 @@ class RerankTrainer(Trainer):
     Args:
         loss: what is minimised.
         micro_batch_tokens: tokens of one forward pass; a single pair may be longer.
-        evaluation: fixed groups to rank; None trains without measures.
+        evaluation: groups to rank; without any it trains without measures.
         kwargs: as for transformers' Trainer; `train_dataset` is a GroupDataset.
     """
 
@@ -47,19 +47,20 @@ class RerankTrainer(Trainer):
         *,
         loss: Objective | RankingLoss,
         micro_batch_tokens: int,
-        evaluation: RankingEvaluation | None = None,
+        evaluation: Sequence[Group] = (),
         **kwargs: Any,
     ) -> None:
         # Trainer insists on an evaluation dataset when it is to evaluate; ours is ranked in `evaluate`.
-        placeholder: Any = [] if evaluation is not None else None
+        placeholder: Any = [] if evaluation else None
         super().__init__(eval_dataset=placeholder, **kwargs)
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
         self.add_callback(TrainingProgress())
         self.objective = Objective.of(loss)
         self.micro_batch_tokens = micro_batch_tokens
-        self.evaluation = evaluation
+        self.evaluation = self._fixed(evaluation) if evaluation else None
         self.collapse = CollapseWatch(warmup_steps=self.args.warmup_steps)
+        self.engine = Engine(self.accelerator)
         self.useful_tokens = 0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -94,9 +95,10 @@ class RerankTrainer(Trainer):
         model.train()
         shares = self._shares(inputs, num_items_in_batch)
         total = torch.zeros((), device=self.args.device)
-        micro_batches = list(inputs.micro_batches(self.micro_batch_tokens))
+        micro_batches = self.engine.in_step(list(inputs.micro_batches(self.micro_batch_tokens)))
         for index, micro_batch in enumerate(micro_batches):
-            value, scores = self._learn(model, micro_batch, shares, is_last=index == len(micro_batches) - 1)
+            counted = shares if micro_batch.counted else [0.0] * len(shares)
+            value, scores = self._learn(model, micro_batch, counted, is_last=index == len(micro_batches) - 1)
             total += value
             self.collapse.see(scores, micro_batch)
         self.useful_tokens += inputs.tokens.num_tokens if inputs.counted else 0
@@ -124,18 +126,24 @@ class RerankTrainer(Trainer):
             targets = {name: torch.from_numpy(batch.targets[name]).to(scores.device) for name in self.objective.needs}
             return self.objective.total(scores, batch.group_lengths, targets, shares)
 
-        def reduced(last: bool) -> Any:
-            """The context in which gradients are reduced over the ranks: only in the batch's last backward pass."""
-            return contextlib.nullcontext() if last and is_last else self.accelerator.no_sync(model)
+        def step(compute: Callable[[], torch.Tensor], *, last: bool = True) -> torch.Tensor:
+            with self.engine.backward(model, is_last=last and is_last) as options:
+                value = compute()
+                self.accelerator.backward(value, **options)
+            return value.detach()
 
         pieces = batch.pieces(self.micro_batch_tokens)
-        if len(pieces) > 1:
-            return learn_in_pieces(pieces, score=score, loss=loss, backward=self.accelerator.backward, last=reduced)
-        with reduced(True):
-            scores = score(batch.tokens)
-            value = loss(scores)
-            self.accelerator.backward(value)
-        return value.detach(), scores.detach()
+        num_steps = self.engine.most(len(pieces))
+        if num_steps > 1:
+            return learn_in_pieces(pieces, score=score, loss=loss, step=step, num_steps=num_steps)
+        scores: list[torch.Tensor] = []
+
+        def whole() -> torch.Tensor:
+            scores.append(score(batch.tokens))
+            return loss(scores[0])
+
+        value = step(whole)
+        return value, scores[0].detach()
 
     def _scores(self, model: Any, tokens: TokenBatch) -> torch.Tensor:
         """Raw scores, float32 [P]."""
@@ -149,8 +157,7 @@ class RerankTrainer(Trainer):
         """Rank the fixed evaluation groups and report the mean measures, `eval_nDCG@10` and the like."""
         if self.evaluation is None:
             raise ValueError("this trainer was made without evaluation groups")
-        model = self.accelerator.unwrap_model(self.model)
-        measures = self.evaluation.run(model, device=self.args.device, autocast=self.compute_loss_context_manager)
+        measures = self._ranked(self.evaluation)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -158,17 +165,22 @@ class RerankTrainer(Trainer):
 
     def measure(self, groups: Sequence[Group]) -> dict[str, float]:
         """Measures of the model as it is on other groups than those of `evaluate`."""
+        return self._ranked(self._fixed(groups))
+
+    def _fixed(self, groups: Sequence[Group]) -> RankingEvaluation:
         dataset = self.train_dataset
         assert isinstance(dataset, GroupDataset)
-        evaluation = RankingEvaluation(
+        return RankingEvaluation(
             groups,
             dataset.pair_tokenizer,
             budget=self.micro_batch_tokens,
             rank=self.args.process_index,
             world_size=self.args.world_size,
         )
-        model = self.accelerator.unwrap_model(self.model)
-        return evaluation.run(model, device=self.args.device, autocast=self.compute_loss_context_manager)
+
+    def _ranked(self, evaluation: RankingEvaluation) -> dict[str, float]:
+        model = self.engine.to_score(self)
+        return evaluation.run(model, engine=self.engine, autocast=self.compute_loss_context_manager)
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
