@@ -127,7 +127,7 @@ class _Reader:
 
     def record(self, record: Record) -> None:
         fields = record.fields
-        passages = _named(fields, self.form.passages, _PASSAGES)
+        passages = passages_key_of(fields, self.form.passages)
         passage = _named(fields, self.form.passage, _PASSAGE)
         try:
             if self.form.rows.positives in fields:
@@ -219,6 +219,11 @@ class _Reader:
             self.gathering.left_out[NOT_THERE] += 1
         else:
             self.gathering.add(gathered, text, member)
+
+
+def passages_key_of(fields: Mapping[str, Any], name: str | None = None) -> str | None:
+    """The field with the texts of a list; None where the record is none."""
+    return _named(fields, name, _PASSAGES)
 
 
 def _named(fields: Mapping[str, Any], name: str | None, usual: tuple[str, ...]) -> str | None:

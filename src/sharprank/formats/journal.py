@@ -61,11 +61,12 @@ class Journal:
     def finish(self) -> None:
         """Write the output and remove the journal."""
         with atomic_open(self.output_path) as output:
-            for text in self._texts():
+            for text in self.texts():
                 output.write(text)
         self.path.unlink()
 
-    def _texts(self) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
+        """The finished parts, in their order."""
         with open(self.path, encoding="utf-8") as file:
             next(file)
             for line in file:
