@@ -100,9 +100,11 @@ def _usable_trackers(report_to: str | list[str] | None) -> str | list[str] | Non
     wanted = [report_to] if isinstance(report_to, str) else report_to
     there = {*get_available_reporting_integrations(), "all", "none"}
     for name in wanted:
-        if name not in there and name in INTEGRATION_TO_CALLBACK:
+        if name not in there and name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(f"--report_to {name} is unknown", fix=f"use one of: {', '.join(INTEGRATION_TO_CALLBACK)}")
+        if name not in there:
             say(f"note: {name} is not installed here and gets no report")
-    return [name for name in wanted if name in there or name not in INTEGRATION_TO_CALLBACK] or "none"
+    return [name for name in wanted if name in there] or "none"
 
 
 def _usable_backend(backend: str | None) -> str | None:
