@@ -17,6 +17,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from sharprank.errors import UserError
 from sharprank.progress import say
 from sharprank.training.data_config import DataOptions
+from sharprank.training.engines import check_deepspeed
 from sharprank.training.loss_config import LossOptions
 from sharprank.training.model_config import ModelOptions
 
@@ -63,6 +64,7 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
                 self.warmup_steps = self.warmup_ratio
         self.objective()
         self.report_to = _usable_trackers(self.report_to)
+        check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
         if not torch.cuda.is_available() and not torch.backends.mps.is_available():
             self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16

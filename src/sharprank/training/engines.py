@@ -7,14 +7,35 @@ than another takes part with repeated ones that count nothing, and nobody scores
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedType, gather_object
 
+from sharprank.errors import UserError
+from sharprank.progress import say
 from sharprank.training.groups import GroupBatch
+
+
+def check_deepspeed(config: Any) -> None:
+    """Refuse `--deepspeed FILE` where it cannot work, before anything is read.
+
+    Raises:
+        UserError: DeepSpeed is not installed, or there is no such file.
+    """
+    if config is None or isinstance(config, dict):
+        return
+    if importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            "--deepspeed needs DeepSpeed, which is not installed", fix="install it: pip install 'sharprank[deepspeed]'"
+        )
+    if not Path(config).is_file():
+        raise UserError(f"--deepspeed {config} does not exist", fix="name a file, configs/ds_stage2.json for instance")
 
 
 @contextlib.contextmanager
@@ -49,6 +70,10 @@ class Engine:
         self.is_fsdp = kind == DistributedType.FSDP
         stage = accelerator.state.deepspeed_plugin.zero_stage if self.is_deepspeed else 0
         self.is_sharded = self.is_fsdp or stage == 3
+        if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and not self.is_fsdp:
+            say(
+                "note: accelerate shards weights on GPUs, with two processes or more; here every process holds them all"
+            )
 
     @property
     def device(self) -> torch.device:

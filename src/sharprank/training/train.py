@@ -230,4 +230,5 @@ def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) ->
     trainer.save_model(str(adapter_dir if merged else output_dir))
     if merged and trainer.args.should_save:
         checkpoint = open_reranker(str(adapter_dir))
-        save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)
+        with whole_weights(trainer.args):
+            save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)
