@@ -108,3 +108,20 @@ def test_what_makes_no_adapter_or_no_pooling_is_refused(words, capsys):
         own = {"model": "tiny_encoder"} | flags
         assert main(words("pooled", **{k: v for k, v in own.items() if k != "model"})) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_the_first_step(words, tiny_bert, tiny_xlmr, tmp_path, capsys):
+    def resumed(kind: str, folder: Path, **flags) -> tuple[int, str]:
+        out = tmp_path / f"{kind} {folder.name}"
+        code = main(words(kind, output_dir=out, resume_from_checkpoint=folder, max_steps=8, **flags))
+        return code, capsys.readouterr().err
+
+    assert main(words("adapter on a new head", output_dir=tmp_path / "a", max_steps=4, save_steps=2)) == 0
+    own = tmp_path / "a" / "checkpoint-2"
+    code, said = resumed("adapter", own)
+    assert code == 2 and "is of another model" in said and str(own) in said
+    code, said = resumed("pooled", tiny_xlmr)
+    assert code == 2 and "is of another model" in said
+    code, said = resumed("pooled", tmp_path)
+    assert code == 2 and "holds no weights" in said
+    assert resumed("adapter on a new head", own)[0] == 0

@@ -19,7 +19,7 @@ from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
-from sharprank.models.loading import quiet_transformers
+from sharprank.models.loading import quiet_transformers, refuse_other_weights
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
@@ -113,6 +113,8 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
+    if isinstance(args.resume_from_checkpoint, str):
+        refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind], test=read.test)
