@@ -182,6 +182,22 @@ def test_sentence_transformers_reads_the_same_scores_given_our_prompt(tiny_qwen3
     assert found[0] == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_language_model_made_a_classifier_takes_a_prompt_and_is_padded(tiny_qwen3, tmp_path, capsys):
+    from transformers import AutoModelForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen3)
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_qwen3, num_labels=1, pad_token_id=None).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    checkpoint = open_reranker(str(tmp_path), asked=Asked(prompt="qwen3"))
+    assert checkpoint.kind == "head" and checkpoint.config.pad_token_id == tokenizer.pad_token_id
+    found = PairScorer.of(checkpoint, max_length=256, device="cpu").score(PAIRS)
+    assert "sorted by length and padded" in capsys.readouterr().err
+    expected = [model(torch.tensor([qwen_ids(tokenizer, *pair, 256)])).logits.item() for pair in PAIRS]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_an_answer_of_several_tokens_is_named(tiny_qwen3, tmp_path):
     values = QWEN3.to_dict() | {"yes": "certainly so"}
     (tmp_path / "prompt.json").write_text(json.dumps(values))

@@ -66,6 +66,7 @@ def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp
     out, more = tmp_path / "out", tmp_path / "more"
     assert main(words("adapter on a new head", save_merged_lora_model=False, num_train_epochs=1)) == 0
     assert not (out / "model.safetensors").exists()
+    assert "It is a LoRA adapter" in (out / "README.md").read_text()
     before = PairScorer.load(str(out), device="cpu").score(PAIRS)
     flags = {"model_name_or_path": out, "output_dir": more, "num_train_epochs": 1, "save_merged_lora_model": False}
     assert main(words("adapter on a new head", **{**flags, "learning_rate": 0.0})) == 0

@@ -82,6 +82,11 @@ class ModelOptions:
             tokenizer_name=self.tokenizer_name,
         )
 
+    @property
+    def leaves_adapter(self) -> bool:
+        """Whether the result is an adapter alone."""
+        return self.use_lora and not self.save_merged_lora_model
+
     def lora(self) -> Lora | None:
         """The adapter asked for."""
         if not self.use_lora:

@@ -117,7 +117,8 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind], test=read.test)
+        kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
+        return _finish(trainer, model_options, settings, LOADS_WITH[kind], test=read.test)
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
@@ -214,7 +215,7 @@ def _finish(
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
     test_measures = trainer.measure(test) if test else {}
-    _save_reranker(trainer, output_dir, merged=options.use_lora and options.save_merged_lora_model)
+    _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
