@@ -112,6 +112,14 @@ def test_evaluation_data_is_on_the_scale_of_the_training_data_and_may_not_leave_
         read(path, eval_data=outside)
 
 
+def test_bad_rows_of_evaluation_data_are_errors_or_skipped_as_well(tmp_path, capsys):
+    path, bad = jsonl(tmp_path / "a.jsonl", ROW), jsonl(tmp_path / "b.jsonl", {**ROW, "query": "b"}, {"query": ""})
+    with pytest.raises(UserError, match="b.jsonl:2: 'query' is empty"):
+        read(path, eval_data=bad)
+    assert len(read(path, eval_data=bad, on_bad_row="skip").evaluation) == 1
+    assert "1 rows of" in capsys.readouterr().err
+
+
 def test_queries_that_are_measured_and_trained_on_are_warned_of(tmp_path, capsys):
     path = jsonl(tmp_path / "a.jsonl", ROW, {**ROW, "query": "b"})
     read(path, test_data=jsonl(tmp_path / "b.jsonl", {**ROW, "query": "A  cat"}))

@@ -79,3 +79,7 @@ _TRANSLATED: dict[str, Callable[[str], list[str]]] = {
     "save_on_epoch_end": _save_on_epoch_end,
     "use_deepspeed": _nothing,
 }
+
+
+FLAGS = tuple(f"--{name}" for name in (*_SAME_VALUE, *_TRANSLATED))
+"""What is understood besides our own flags."""

@@ -6,12 +6,12 @@ import sys
 
 from sharprank.cli.options import parse, run_command
 from sharprank.cli.sections import flags_of_sections
-from sharprank.cli.spellings import our_spelling
+from sharprank.cli.spellings import FLAGS, our_spelling
 
 PROG = "sharprank train"
 DESCRIPTION = (
     "Train a cross-encoder reranker on rows, graded pairs, lists or a judged collection; run it again to continue "
-    "after a stop."
+    f"after a stop. Other trainers' flags are understood too: {', '.join(FLAGS)}."
 )
 
 
