@@ -132,6 +132,14 @@ def test_data_without_labels_cannot_be_measured_on(tmp_path):
         read(path, "kl", scores_are="teacher", test_data=jsonl(tmp_path / "b.jsonl", graded("b", 1.5, 0)))
 
 
+def test_evaluation_data_of_one_relevance_measures_nothing(tmp_path, capsys):
+    path = jsonl(tmp_path / "a.jsonl", ROW)
+    with pytest.raises(UserError, match="all pairs are equally relevant, so nothing can be measured"):
+        read(path, eval_data=jsonl(tmp_path / "b.jsonl", {"query": "b", "pos": ["x"]}))
+    read(path, eval_data=jsonl(tmp_path / "b.jsonl", {"query": "b", "pos": ["x"]}, {**ROW, "query": "c"}))
+    assert "1 of 2 queries of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

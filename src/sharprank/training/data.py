@@ -76,7 +76,8 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
     _check_targets(groups, objective, data.train_data)
     groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=set(read.forms) == {ROWS})
     _say_skipped(bad_rows, data.train_data)
-    return TrainingData(groups, _judged(evaluation), test, read.scale, _max_positives(groups, data))
+    evaluation = _measurable(evaluation, "the evaluation data") if evaluation else []
+    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data))
 
 
 def _form(data: DataOptions, *, run: str | None) -> GroupForm:
@@ -122,7 +123,8 @@ def _measured(
 ) -> list[Group]:
     """Groups to measure on, with a warning where training has seen their queries."""
     bad_rows = BadRows(data.on_bad_row)
-    groups = _judged(read_groups(source, form=form, scale=scale, bad_rows=bad_rows, default_split="test").groups)
+    read = read_groups(source, form=form, scale=scale, bad_rows=bad_rows, default_split="test")
+    groups = _measurable(read.groups, str(source))
     _say_skipped(bad_rows, str(source))
     seen = {fold(group.query) for group in training} & {fold(group.query) for group in groups}
     if seen:
@@ -130,15 +132,23 @@ def _measured(
     return groups
 
 
-def _judged(groups: Sequence[Group]) -> list[Group]:
-    """Those with relevance, which measures need.
+def _measurable(groups: Sequence[Group], where: str) -> list[Group]:
+    """Those with relevance, which measures need; it is said how many cannot be ranked.
 
     Raises:
-        UserError: there are groups, and none has any.
+        UserError: none has any, or all passages are equally relevant.
     """
     judged = [group for group in groups if group.relevance is not None]
-    if groups and not judged:
+    if not judged:
         raise UserError(f"{groups[0].place} has no labels to measure against", fix="name labelled data")
+    if len({value for group in judged for value in group.relevance or ()}) < 2:
+        raise UserError(
+            f"{where}: all pairs are equally relevant, so nothing can be measured",
+            fix="add passages that are not relevant (sharprank mine --help)",
+        )
+    alike = sum(len(set(group.relevance or ())) < 2 for group in judged)
+    if alike:
+        say(f"note: {alike:,} of {len(judged):,} queries of {where} have passages of one relevance and are not ranked")
     return judged
 
 
