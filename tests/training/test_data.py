@@ -112,6 +112,14 @@ def test_evaluation_data_is_on_the_scale_of_the_training_data_and_may_not_leave_
         read(path, eval_data=outside)
 
 
+def test_bad_rows_of_evaluation_data_are_errors_or_skipped_as_well(tmp_path, capsys):
+    path, bad = jsonl(tmp_path / "a.jsonl", ROW), jsonl(tmp_path / "b.jsonl", {**ROW, "query": "b"}, {"query": ""})
+    with pytest.raises(UserError, match="b.jsonl:2: 'query' is empty"):
+        read(path, eval_data=bad)
+    assert len(read(path, eval_data=bad, on_bad_row="skip").evaluation) == 1
+    assert "1 rows of" in capsys.readouterr().err
+
+
 def test_queries_that_are_measured_and_trained_on_are_warned_of(tmp_path, capsys):
     path = jsonl(tmp_path / "a.jsonl", ROW, {**ROW, "query": "b"})
     read(path, test_data=jsonl(tmp_path / "b.jsonl", {**ROW, "query": "A  cat"}))
@@ -122,6 +130,14 @@ def test_data_without_labels_cannot_be_measured_on(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", graded("a", 4.5, 0))
     with pytest.raises(UserError, match=r"b.jsonl:1 has no labels to measure against"):
         read(path, "kl", scores_are="teacher", test_data=jsonl(tmp_path / "b.jsonl", graded("b", 1.5, 0)))
+
+
+def test_evaluation_data_of_one_relevance_measures_nothing(tmp_path, capsys):
+    path = jsonl(tmp_path / "a.jsonl", ROW)
+    with pytest.raises(UserError, match="all pairs are equally relevant, so nothing can be measured"):
+        read(path, eval_data=jsonl(tmp_path / "b.jsonl", {"query": "b", "pos": ["x"]}))
+    read(path, eval_data=jsonl(tmp_path / "b.jsonl", {"query": "b", "pos": ["x"]}, {**ROW, "query": "c"}))
+    assert "1 of 2 queries of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

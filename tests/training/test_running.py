@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -150,6 +151,7 @@ def test_a_plateau_that_was_interrupted_continues_to_the_same_weights(arguments,
     with monkeypatch.context() as patch:
         patch.setattr(RerankTrainer, "training_step", stop_at_step_20)
         assert main(arguments(output_dir=tmp_path / "broken", **flags)) == 130
+    assert (tmp_path / "broken" / CURVES_FILE).is_file()  # as far as the last checkpoint
     assert main(arguments(output_dir=tmp_path / "broken", **flags)) == 0
     rates = {
         entry["learning_rate"] for entry in state_of(tmp_path / "whole")["log_history"] if "learning_rate" in entry
@@ -178,11 +180,34 @@ def test_a_tracker_that_is_not_installed_stops_nothing_and_a_name_that_is_none_d
     assert main([*arguments(max_steps=1, output_dir=tmp_path / "b"), "--report_to", "wandbb"]) == 2
 
 
-def test_tensorboard_gets_the_curves_where_it_is_installed(arguments, tmp_path, monkeypatch):
-    pytest.importorskip("tensorboard")
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "logs"))
-    assert main([*arguments(max_steps=1), "--report_to", "tensorboard"]) == 0
-    assert list((tmp_path / "logs").rglob("events.*"))
+FAKE_TENSORBOARD = """
+import json
+
+class SummaryWriter:
+    def __init__(self, log_dir=None, **options):
+        self.file = open({path!r}, "a")
+
+    def add_scalar(self, name, value, step):
+        self.file.write(json.dumps([name, value, step]) + "\\n")
+
+    def add_text(self, *args): ...
+    def flush(self): self.file.flush()
+    def close(self): self.file.close()
+"""
+
+
+def test_a_tracker_that_is_installed_gets_losses_and_measures(arguments, eval_file, tmp_path, monkeypatch):
+    """A package that TensorBoard's own name would be taken from, in the place of the real one."""
+    if importlib.util.find_spec("tensorboard") is not None:
+        pytest.skip("the real tensorboard is here, and is preferred to the fake")
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "tensorboardX.py").write_text(FAKE_TENSORBOARD.format(path=str(tmp_path / "log")))
+    monkeypatch.syspath_prepend(tmp_path / "fake")
+    assert main([*arguments(eval_data=eval_file, num_train_epochs=1), "--report_to", "tensorboard"]) == 0
+    logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    curve = [value for name, value, _ in logged if name == "train/loss"]
+    assert curve == losses(tmp_path / "out")
+    assert [step for name, _, step in logged if name == "eval/nDCG@10"] == steps_measured(tmp_path / "out")
 
 
 def test_the_curves_are_drawn_beside_the_checkpoint(arguments, eval_file, tmp_path):

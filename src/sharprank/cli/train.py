@@ -6,11 +6,12 @@ import sys
 
 from sharprank.cli.options import parse, run_command
 from sharprank.cli.sections import flags_of_sections
+from sharprank.cli.spellings import FLAGS, our_spelling
 
 PROG = "sharprank train"
 DESCRIPTION = (
     "Train a cross-encoder reranker on rows, graded pairs, lists or a judged collection; run it again to continue "
-    "after a stop."
+    f"after a stop. Other trainers' flags are understood too: {', '.join(FLAGS)}."
 )
 
 
@@ -24,7 +25,7 @@ def _run(argv: list[str] | None) -> int:
 
     model_options, data, args = parse(
         (ModelOptions, DataOptions, RerankTrainingArguments),
-        [_spelling(word) for word in (sys.argv[1:] if argv is None else argv)],
+        our_spelling(sys.argv[1:] if argv is None else argv),
         prog=PROG,
         description=DESCRIPTION,
         flags_of_file=flags_of_sections,
@@ -39,9 +40,3 @@ def _run(argv: list[str] | None) -> int:
             print(f"test {name}: {value:.4f}")
         print(f"reranker: {result.output_dir}")
     return 0
-
-
-def _spelling(word: str) -> str:
-    """The YAML-driven trainer names its file with --model_config_path."""
-    name, equals, value = word.partition("=")
-    return "--config" + equals + value if name.replace("-", "_") == "__model_config_path" else word

@@ -69,15 +69,15 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
         groups, evaluation = hold_out(groups, share=data.validation_split, seed=seed)
     elif data.eval_data is not None:
         source = Source(data.eval_data, data.eval_sub_data_name, data.eval_split)
-        evaluation = _measured(source, _form(data, run=data.eval_run), read.scale, groups)
+        evaluation = _measured(source, data, _form(data, run=data.eval_run), read.scale, groups)
     test = []
     if data.test_data is not None:
-        test = _measured(Source(data.test_data, None, None), _form(data, run=data.test_run), read.scale, groups)
+        test = _measured(Source(data.test_data), data, _form(data, run=data.test_run), read.scale, groups)
     _check_targets(groups, objective, data.train_data)
     groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=set(read.forms) == {ROWS})
-    for reason, count in sorted(bad_rows.counts.items()):
-        say(f"note: {count} rows of {data.train_data} skipped: {reason}")
-    return TrainingData(groups, _judged(evaluation), test, read.scale, _max_positives(groups, data))
+    _say_skipped(bad_rows, data.train_data)
+    evaluation = _measurable(evaluation, "the evaluation data") if evaluation else []
+    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data))
 
 
 def _form(data: DataOptions, *, run: str | None) -> GroupForm:
@@ -113,24 +113,42 @@ def _describe(read: GroupData, where: str) -> None:
         say(f"note: {without:,} of {len(read.groups):,} queries of {where} have no positive")
 
 
-def _measured(source: Source, form: GroupForm, scale: LabelScale, training: Iterable[Group]) -> list[Group]:
+def _say_skipped(bad_rows: BadRows, where: str) -> None:
+    for reason, count in sorted(bad_rows.counts.items()):
+        say(f"note: {count} rows of {where} skipped: {reason}")
+
+
+def _measured(
+    source: Source, data: DataOptions, form: GroupForm, scale: LabelScale, training: Iterable[Group]
+) -> list[Group]:
     """Groups to measure on, with a warning where training has seen their queries."""
-    groups = _judged(read_groups(source, form=form, scale=scale, default_split="test").groups)
+    bad_rows = BadRows(data.on_bad_row)
+    read = read_groups(source, form=form, scale=scale, bad_rows=bad_rows, default_split="test")
+    groups = _measurable(read.groups, str(source))
+    _say_skipped(bad_rows, str(source))
     seen = {fold(group.query) for group in training} & {fold(group.query) for group in groups}
     if seen:
         say(f"warning: {len(seen):,} queries of {source} are training queries as well; their figures flatter")
     return groups
 
 
-def _judged(groups: Sequence[Group]) -> list[Group]:
-    """Those with relevance, which measures need.
+def _measurable(groups: Sequence[Group], where: str) -> list[Group]:
+    """Those with relevance, which measures need; it is said how many cannot be ranked.
 
     Raises:
-        UserError: there are groups, and none has any.
+        UserError: none has any, or all passages are equally relevant.
     """
     judged = [group for group in groups if group.relevance is not None]
-    if groups and not judged:
+    if not judged:
         raise UserError(f"{groups[0].place} has no labels to measure against", fix="name labelled data")
+    if len({value for group in judged for value in group.relevance or ()}) < 2:
+        raise UserError(
+            f"{where}: all pairs are equally relevant, so nothing can be measured",
+            fix="add passages that are not relevant (sharprank mine --help)",
+        )
+    alike = sum(len(set(group.relevance or ())) < 2 for group in judged)
+    if alike:
+        say(f"note: {alike:,} of {len(judged):,} queries of {where} have passages of one relevance and are not ranked")
     return judged
 
 

@@ -67,6 +67,8 @@ class GroupBatch:
 
     def pieces(self, budget: int) -> list[TokenBatch]:
         """The pairs in runs of at most `budget` tokens (a longer pair goes alone), wherever groups begin and end."""
+        if self.tokens.num_tokens <= budget:
+            return [self.tokens]
         plan = plan_batches(np.asarray(self.tokens.lengths), budget=budget, packed=True)
         return [self.tokens.select(pairs) for pairs in plan]
 

@@ -61,7 +61,21 @@ _DECIDING = (
     "student_temperature",
     "teacher_temperature",
 )
-_DATA_DECIDING = ("train_split", "validation_split", "run_depth", "label_map", "min_label", "max_label", "scores_are")
+_DATA_DECIDING = (
+    "train_split",
+    "validation_split",
+    "run_depth",
+    "query_key",
+    "positive_key",
+    "negative_key",
+    "passage_key",
+    "passages_key",
+    "label_key",
+    "label_map",
+    "min_label",
+    "max_label",
+    "scores_are",
+)
 
 
 _ADD_EVALUATION = "add --eval_data ROWS, or --validation_split 0.1"

@@ -22,6 +22,7 @@ from sharprank.models.batches import TokenBatch, model_inputs
 from sharprank.models.packing import uses_token_types
 from sharprank.records import Group
 from sharprank.training.collapse import CollapseWatch
+from sharprank.training.curves import write_curves
 from sharprank.training.engines import Engine
 from sharprank.training.groups import GroupBatch, GroupDataset, GroupSampler, group_loader
 from sharprank.training.pieces import learn_in_pieces
@@ -196,5 +197,6 @@ class RerankTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+            write_curves(folder.parent, self.state.log_history)
             if folder.is_dir():
                 (folder / COMPLETE_MARK).write_text(json.dumps({"global_step": self.state.global_step}))
