@@ -118,9 +118,12 @@ def _read_stats(path: Path) -> dict[str, Any]:
 def _write(
     inputs: Inputs, miner: RowMiner, output: Path, stats_path: Path, *, stats: dict[str, Any], wanted: int
 ) -> None:
-    """Mine and write row by row; output and statistics appear together, complete, or not at all."""
+    """Mine and write row by row; both files appear complete or not at all, the output last.
+
+    A kill between the two leaves statistics without an output, and then the rows are mined again.
+    """
     tally = Tally(wanted=wanted)
-    with atomic_open(stats_path) as stats_file, atomic_open(output) as file:
+    with atomic_open(output) as file, atomic_open(stats_path) as stats_file:
         for row in track(inputs.rows, total=len(inputs.rows), desc="choosing negatives", unit="row"):
             mined = miner.mine(row)
             tally.add(mined)
@@ -129,6 +132,7 @@ def _write(
         stats["rows"]["skipped"] = dict(sorted(inputs.skipped_rows.items()))
         json.dump(stats, stats_file, ensure_ascii=False, indent=1, allow_nan=False)
         stats_file.write("\n")
+        output.resolve().unlink(missing_ok=True)  # an old one must not stand beside the new statistics
 
 
 def _about_pool(inputs: Inputs) -> dict[str, Any]:
