@@ -77,7 +77,10 @@ def main() -> None:
     if last["passages"] > first["passages"]:
         growth = (last["peak_bytes"] - first["peak_bytes"]) / (last["passages"] - first["passages"])
         print(f"one more passage takes {growth:.1f} bytes of memory")
-    write_json(options.output, {"rows": NUM_ROWS, "dimensions": SIZE, "results": results, "growth": growth, "versions": versions()})
+    write_json(
+        options.output,
+        {"rows": NUM_ROWS, "dimensions": SIZE, "results": results, "growth": growth, "versions": versions()},
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/mining_rates.py [--output FILE.json]
 
 Embedding: all-MiniLM-L6-v2 on docstrings of this Python. Search: random vectors of 384 dimensions around a thousand
-centres. docs/scale.md multiplies these rates.
+centres. Ends with what these rates come to for large pools (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from sharprank.retrieval.faiss_index import search
 
 SIZE, CENTRES, K = 384, 1000, 210
 ROWS, QUERIES = 262_144, 1000
+POOLS = (10_000_000, 100_000_000, 1_000_000_000)
+POOL_QUERIES, POOL_TOKENS, POOL_BYTES = 100_000, 85, 500
+"""Of the pools reckoned with: queries, tokens a passage, bytes a passage."""
+INDEX = "IVF1024,PQ48"
 INDEXES = {"IVF1024,PQ48": ROWS, "IVF1024,SQ8": ROWS, "HNSW32": 32_768}
 
 
@@ -96,6 +100,21 @@ def searching(folder: Path) -> dict[str, dict[str, float]]:
     return results
 
 
+def costs(rates: dict[str, Any], count: int) -> dict[str, float]:
+    """Core hours and bytes for a pool of `count` passages, vectors in float16."""
+    index, hours = rates[INDEX], 1 / 3600
+    return {
+        "reading_core_hours": hours * count / rates["storing"]["texts_a_second"],
+        "embedding_core_hours": hours * count * POOL_TOKENS / rates["embedding"]["tokens_a_second"],
+        "exact_search_core_hours": hours * count * POOL_QUERIES / rates["exact"]["pairs_a_second"],
+        "indexing_core_hours": hours * count / index["rows_indexed_a_second"],
+        "index_search_core_hours": hours * POOL_QUERIES * count / index["rows"] / index["queries_a_second"],
+        "text_bytes": count * (POOL_BYTES + rates["storing"]["bytes_a_text"]),
+        "vector_bytes": count * SIZE * 2,
+        "index_bytes": count * index["bytes_a_row"],
+    }
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -106,7 +125,10 @@ def main() -> None:
         results = {"embedding": embedding(folder), "storing": storing(folder), **searching(folder)}
     for name, measured in results.items():
         print(f"{name:<14}", "  ".join(f"{what} {value:,.3g}" for what, value in measured.items()))
-    write_json(options.output, {"results": results, "versions": versions()})
+    reckoned = {f"{count:,}": costs(results, count) for count in POOLS}
+    for count, measured in reckoned.items():
+        print(f"{count:>13} passages:", "  ".join(f"{what} {value:,.3g}" for what, value in measured.items()))
+    write_json(options.output, {"results": results, "reckoned": reckoned, "versions": versions()})
 
 
 if __name__ == "__main__":
