@@ -120,6 +120,16 @@ class TextStore(Sequence[str]):
         found = np.asarray(self._numbers[low:high])
         return sorted(found[self._rests[found] == rest].tolist())
 
+    def repeated_key(self) -> str | None:
+        """A text whose key another text has too; None when all keys differ."""
+        for start in range(0, self._length - 1, _CHUNK):
+            hashes = np.asarray(self._sorted[start : start + _CHUNK + 1])
+            for place in (start + np.flatnonzero(hashes[1:] == hashes[:-1])).tolist():
+                one, other = self._numbers[place : place + 2].tolist()
+                if self._rests[one] == self._rests[other]:
+                    return self[other]
+        return None
+
     def passage_id(self, number: int) -> str | None:
         """The id that the text was first written with; None when it had none."""
         return None if self.ids is None else self.ids[int(self._reads[number])] or None
