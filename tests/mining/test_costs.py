@@ -27,7 +27,7 @@ def costs(tmp_path):
     def make(missing: int) -> Costs:
         return Costs(
             num_texts={"passages": 50_000, "queries": 100, "positives": 0},
-            num_missing={"passages": missing, "queries": 1, "positives": 0},
+            num_missing={"passages": missing, "queries": 100, "positives": 0},
             vector_bytes=1000,
             k=10,
             cache=tmp_path,
@@ -40,7 +40,7 @@ def costs(tmp_path):
 
 def test_disk_and_time_of_what_is_missing_are_said(costs, capsys):
     asked = []
-    say_costs(costs(10), encode=asked.append)
+    say_costs(costs(40_960), encode=asked.append)
     said = capsys.readouterr().err
     assert "embed 40,960 of 50,000 passages, 100 of 100 queries" in said
     assert "100 queries x 50,000 passages" in said
@@ -49,5 +49,5 @@ def test_disk_and_time_of_what_is_missing_are_said(costs, capsys):
 
 
 def test_little_work_is_not_timed_beforehand(costs, capsys):
-    say_costs(costs(2), encode=lambda texts: pytest.fail("was timed"))
+    say_costs(costs(2000), encode=lambda texts: pytest.fail("was timed"))
     assert "embedding takes" not in capsys.readouterr().err
