@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.material import GROUP_SIZE, MAX_LENGTH, QUERY_LENGTH, Material, as_jsonl
-from sharprank.records import TrainRow
+from sharprank.records import Group, TrainRow
 
 GROUPS_PER_STEP = 4
 LEARNING_RATE = 2e-5
@@ -58,6 +58,7 @@ class Trainee:
 
 def sharprank_side(material: Material, *, bf16: bool, dropout: float) -> Trainee:
     """Groups in packs, as `sharprank train` runs them."""
+    from sharprank.losses.groups import RELEVANCE
     from sharprank.losses.listwise import listwise_ce
     from sharprank.models.batches import model_inputs
     from sharprank.models.cross_encoder import load_cross_encoder
@@ -72,13 +73,15 @@ def sharprank_side(material: Material, *, bf16: bool, dropout: float) -> Trainee
 
     def losses(numbers: Sequence[int]) -> Iterator[torch.Tensor]:
         rows = [material.rows[number] for number in numbers]
+        relevance = (1.0, *[0.0] * (GROUP_SIZE - 1))
+        groups = [Group(row.query, (*row.positives, *row.negatives), relevance) for row in rows]
         dataset = GroupDataset(
-            rows, PairTokenizer(tokenizer, max_length=MAX_LENGTH), group_size=GROUP_SIZE, seed=0, progress=False
+            groups, PairTokenizer(tokenizer, max_length=MAX_LENGTH), group_size=GROUP_SIZE, seed=0, progress=False
         )
         batch = join_groups([dataset[DrawKey(row, 0)] for row in range(len(rows))])
         for part in batch.micro_batches(CPU_TOKEN_BUDGET):
             scores = model(**model_inputs(part.tokens, model.config, device=cpu, token_types=True)).logits[:, 0]
-            yield listwise_ce(scores, part.group_lengths, torch.from_numpy(part.relevance)) / len(rows)
+            yield listwise_ce(scores, part.group_lengths, torch.from_numpy(part.targets[RELEVANCE])) / len(rows)
 
     return Trainee(model, losses, bf16=bf16, dropout=dropout)
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sharprank.mining.candidates import find_candidates
+from sharprank.mining.candidates import Searching, find_candidates
 from sharprank.mining.config import MineConfig
 from sharprank.mining.negatives import MinedRow, RowMiner
-from sharprank.mining.pool import Pool
 from sharprank.records import TrainRow
 from sharprank.retrieval import filters
 from sharprank.retrieval.filters import fold, plain
@@ -21,25 +20,27 @@ def row(query="q", pos=("the positive 0.95",), neg=(), **more) -> TrainRow:
 
 
 @pytest.fixture
-def mine(encoder, ladder):
+def mine(encoder, ladder, store, cache):
     """Mine the first of some rows from the ladder and more passages."""
 
     def run(*rows: TrainRow, extra=(), window="0-10", number=3, k=60, **flags) -> MinedRow:
         config = MineConfig(
             input_file="in", output_file="out", range_for_sampling=window, negative_number=number, **flags
         )
-        pool = Pool([*extra, *ladder])
+        texts = [text for r in rows for text in r.positives] if config.output_scores else ()
+        pool = store([*extra, *ladder])
         candidates = find_candidates(
             encoder,
             pool,
-            [r.query for r in rows],
-            k=k,
-            texts_beside=[text for r in rows for text in r.positives] if config.output_scores else (),
-            batch_size=8,
-            search_batch_size=8,
-            use_gpu=False,
+            store([r.query for r in rows], exact=True),
+            Searching(k=min(k, len(pool)), cache=cache),
+            about_encoder={"model": encoder.name},
+            beside=store(text for text in texts if pool.find(text) is None),
         )
-        return RowMiner(config, candidates, rows).mine(rows[0])
+        positives: dict[str, list[str]] = {}
+        for r in rows:
+            positives.setdefault(fold(r.query), []).extend(r.positives)
+        return RowMiner(config, candidates, positives).mine(rows[0])
 
     return run
 

@@ -6,7 +6,7 @@ Knows nothing of models and files.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,16 +48,14 @@ class RowMiner:
     Args:
         config: the flags.
         candidates: the ranking of every query.
-        rows: all rows: a positive of one protects every row with the same query.
+        positives: {folded query: its positives in all rows}: a positive of one row protects every row of its query.
     """
 
-    def __init__(self, config: MineConfig, candidates: Candidates, rows: Iterable[TrainRow]) -> None:
+    def __init__(self, config: MineConfig, candidates: Candidates, positives: Mapping[str, Iterable[str]]) -> None:
         self._config = config
         self._candidates = candidates
         self._sampling = Sampling(config.window, config.negative_number, config.seed)
-        self._positives: dict[str, dict[str, None]] = {}
-        for row in rows:
-            self._positives.setdefault(fold(row.query), {}).update(dict.fromkeys(row.positives))
+        self._positives = positives
 
     def mine(self, row: TrainRow) -> MinedRow:
         """The row with its negatives."""

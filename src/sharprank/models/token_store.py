@@ -1,6 +1,6 @@
 """Token ids on disk: a set of texts is tokenised once, and read as memory-mapped ids ever after.
 
-An entry of the cache is found by the tokenizer, the length texts are cut to, and the texts; it is written whole or
+An entry of the cache is found by the tokenizer, the way texts are shortened, and the texts; it is written whole or
 not at all. Ids take two bytes each where the vocabulary allows. Knows nothing of queries, passages and pairs.
 
 Shapes: N texts, T tokens of all of them.
@@ -45,13 +45,14 @@ class TokenStore:
         self._tokenizer = tokenizer_fingerprint(tokenizer)
         self._dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.int32)
 
-    def tokens(self, texts: Sequence[str], limit: int | None, make: Iterable[Sequence[Sequence[int]]]) -> Tokens:
-        """The ids of `texts`, each cut to `limit` tokens; read back where they were made before.
+    def tokens(self, texts: Sequence[str], make: Iterable[Tokens], *, cut: str) -> Tokens:
+        """The ids of `texts`; read back where they were made before.
 
         Args:
             make: gives the ids, some texts at a time, in their order; only asked where nothing is kept.
+            cut: how they are shortened, which decides with the tokenizer and the texts what is found.
         """
-        about = {"tokenizer": self._tokenizer, "limit": limit, "num_texts": len(texts)}
+        about = {"tokenizer": self._tokenizer, "cut": cut, "num_texts": len(texts)}
         folder = self.root / f"{KIND}-{key_of({**about, 'texts': hash_texts(texts)})}"
         kept = _load(folder, len(texts), self._dtype)
         if kept is None:
@@ -62,7 +63,7 @@ class TokenStore:
         mark_used(folder)
         return kept
 
-    def _write(self, folder: Path, make: Iterable[Sequence[Sequence[int]]], about: dict[str, Any]) -> None:
+    def _write(self, folder: Path, make: Iterable[Tokens], about: dict[str, Any]) -> None:
         partial = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
         partial.mkdir()
         try:
@@ -97,12 +98,11 @@ def _without_state(serialised: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _save_ids(path: Path, make: Iterable[Sequence[Sequence[int]]], dtype: np.dtype[Any]) -> np.ndarray:
+def _save_ids(path: Path, make: Iterable[Tokens], dtype: np.dtype[Any]) -> np.ndarray:
     """Write the ids as they come; returns the offsets, int64 [N + 1]."""
     lengths: list[np.ndarray] = []
     with open(path, "wb") as file:
-        for sequences in make:
-            part = Tokens.of(sequences)
+        for part in make:
             part.ids.astype(dtype).tofile(file)
             lengths.append(part.lengths)
     return np.concatenate([[0], *lengths]).cumsum(dtype=np.int64)
