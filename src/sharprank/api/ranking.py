@@ -42,7 +42,7 @@ class AutoModelForRanking(nn.Module):
         loss_fn: takes (logits, labels), both float32 [P], or [P / train_group_size, train_group_size] for groups.
         loss_type: without `loss_fn`: "classification" (binary cross-entropy on logits; softmax cross-entropy in
             groups) or "regression" (mean squared error of the sigmoid).
-        max_length: tokens of a pair when scoring; default 512, or the model's limit if lower.
+        max_length: tokens of a pair when scoring; default as trained, else 512 or the model's limit.
         temperature: logits are divided by it.
         device: default the best there is.
     """

@@ -37,7 +37,7 @@ class DataOptions:
     positives_per_group: int | None = _flag(
         "positives among them; default 1, or with graded labels every grade in turn"
     )
-    max_len: int | None = _flag("tokens of a pair; default 512, or the model's limit if lower")
+    max_len: int | None = _flag("tokens of a pair; default as trained, else 512 or the model's limit")
     query_max_len: int | None = _flag("tokens a query keeps; default 3/4 of max_len")
     query_key: str = _flag("name of the query field", "query")
     positive_key: str = _flag("name of the positives field", "pos")

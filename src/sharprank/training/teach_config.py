@@ -41,7 +41,7 @@ class TeachConfig:
     )
     instruction: str | None = _flag("what is to be judged, in the prompt's words")
     max_length: int | None = _flag(
-        "tokens of a pair; by default 512, or the model's limit if lower", aliases=["--reranker_max_length"]
+        "tokens of a pair; by default as trained, else 512 or the model's limit", aliases=["--reranker_max_length"]
     )
     dtype: str | None = _flag("float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere")
     device: str | None = _flag("cpu, cuda, cuda:N or mps; by default the best there is")

@@ -20,6 +20,7 @@ from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
 from sharprank.models.loading import quiet_transformers, refuse_other_weights
+from sharprank.models.recipe import Recipe
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
@@ -105,14 +106,14 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         args.rank_while_training(measures_of(read.evaluation)[0])
     checkpoint = model_options.open()
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
-    max_length = pair_tokenizer.max_length
-    settings = _settings(model_options, data, args, read=read, max_length=max_length)
+    checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
+    settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
     output_dir = Path(str(args.output_dir))
     state = _agreed_state(output_dir, settings, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
-    say_arithmetic(read, data, args, max_length=max_length)
+    say_arithmetic(read, data, args, max_length=pair_tokenizer.max_length)
 
     set_seed(args.seed)
     dataset = GroupDataset(
@@ -123,7 +124,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         seed=args.seed,
     )
     with whole_weights(args):
-        model = _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed)
+        model = _model(checkpoint, model_options, seed=args.seed)
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
@@ -131,7 +132,8 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind], test=read.test)
+        kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
+        return _finish(trainer, model_options, settings, LOADS_WITH[kind], test=read.test)
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
@@ -166,18 +168,18 @@ def _settings(
     args: RerankTrainingArguments,
     *,
     read: TrainingData,
-    max_length: int,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """The settings that decide the result of the run."""
     values = args.to_dict()
     return {
-        **model_options.settings(),
+        **model_options.settings(recipe),
         "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
         "positives_per_group": read.max_positives,
-        "max_len": max_length,
+        "max_len": recipe.max_length,
         "query_max_len": data.query_max_len,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: getattr(data, name) for name in _DATA_DECIDING},
@@ -228,7 +230,7 @@ def _finish(
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
     test_measures = trainer.measure(test) if test else {}
-    _save_reranker(trainer, output_dir, merged=options.use_lora and options.save_merged_lora_model)
+    _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
