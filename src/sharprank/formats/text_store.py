@@ -30,7 +30,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from sharprank.formats.writers import disk_errors
+from sharprank.formats.cache import filling
 
 ABOUT_FILE = "about.json"
 _CHUNK = 1 << 20
@@ -182,7 +182,7 @@ class TextWriter:
         self._count = self._end = 0
 
     def __enter__(self) -> TextWriter:
-        with disk_errors(self.folder):
+        with filling(self.folder):
             self._partial.mkdir(parents=True)
             self._texts, self._starts, self._hashes = (
                 open(self._partial / name, "wb", buffering=_CHUNK)  # noqa: SIM115 (closed in __exit__)
@@ -193,7 +193,7 @@ class TextWriter:
     def add(self, text: str, *, key: str | None = None, passage_id: str | None = None) -> None:
         """Append a text, with the key it is found by (default: itself, `one_spaced`) and, if it has one, its id."""
         data = text.encode("utf-8", "surrogatepass")
-        with disk_errors(self.folder):
+        with filling(self.folder):
             self._starts.write(self._end.to_bytes(8, "little"))
             self._texts.write(data)
             self._hashes.write(_digest(one_spaced(text) if key is None else key))
@@ -206,14 +206,14 @@ class TextWriter:
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         try:
-            with disk_errors(self.folder):
+            with filling(self.folder):
                 self._starts.write(self._end.to_bytes(8, "little"))
                 for file in (self._texts, self._starts, self._hashes):
                     file.close()
             if self._ids is not None:
                 self._ids.__exit__(kind, value, trace)
             if kind is None:
-                with disk_errors(self.folder):
+                with filling(self.folder):
                     self._finish()
         finally:
             for file in (self._texts, self._starts, self._hashes):

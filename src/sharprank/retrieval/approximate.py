@@ -9,6 +9,7 @@ Shapes: Q queries, D dimensions, K hits a query, N rows of the table.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sharprank.errors import UserError
+from sharprank.formats.cache import filling
 from sharprank.formats.writers import atomic_path, write_json
 from sharprank.progress import Bar, progress_bar
 from sharprank.ranks import ALONE, Ranks
@@ -149,8 +151,6 @@ class ApproximateSearch:
             ) from error
 
     def _write(self, shards: Sequence[Shard], bounds: tuple[int, int], bar: Bar[Any]) -> None:
-        import faiss
-
         index = self._new()
         first, last = bounds
         if not index.is_trained:
@@ -161,9 +161,10 @@ class ApproximateSearch:
                 stop = min(start + _READ_ROWS, last)
                 index.add(_rows(shards, np.arange(start, stop)))
                 bar.update(stop - start)
-        with atomic_path(self._path(bounds)) as path:
-            faiss.write_index(index, str(path))
-        write_json(self._size_path(bounds), self._path(bounds).stat().st_size)
+        with filling(self._path(bounds)):
+            with atomic_path(self._path(bounds)) as path:
+                _save(index, path)
+            write_json(self._size_path(bounds), self._path(bounds).stat().st_size)
 
     def _is_whole(self, bounds: tuple[int, int]) -> bool:
         try:
@@ -176,6 +177,15 @@ class ApproximateSearch:
 
     def _size_path(self, bounds: tuple[int, int]) -> Path:
         return self._folder / f"from-{bounds[0]:012d}.size.json"
+
+
+def _save(index: Any, path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:  # this is how FAISS says that the disk is full
+        raise OSError(errno.EIO, _reason(error)) from error
 
 
 @contextmanager
