@@ -23,6 +23,9 @@ How = Literal["random", "top", "log_random"]
 """`random`: every rank of the window alike; `top`: the best first; `log_random`: rank r with weight 1/r, so that the
 ranks 10 to 20 give as many as the ranks 100 to 200."""
 
+DEFAULT_NUMBER = 15
+"""Negatives of a row, as the reference takes them."""
+
 _DRAWS = 64
 _2_64 = float(2**64)
 
@@ -56,7 +59,8 @@ def parse_windows(written: str) -> tuple[Window, ...]:
         match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*(?::\s*(\d+)\s*)?", part)
         if match is None or int(match[1]) >= int(match[2]) or match[3] == "0":
             raise UserError(
-                f"--range_for_sampling {written!r} is not a range of ranks" + (f" ({part!r})" if part != written else ""),
+                f"--range_for_sampling {written!r} is not a range of ranks"
+                + (f" ({part!r})" if part != written else ""),
                 fix="write two whole numbers, the smaller first: 2-200 leaves out the first 2 and ends with the 200th; "
                 "several ranges with their numbers of negatives: 2-20:5,20-200:10",
             )
@@ -142,3 +146,11 @@ def draws(name: str, total: int, *, seed: int, query: str) -> Iterator[int]:
                 yield number
     rest = np.setdiff1d(np.arange(total), np.fromiter(seen, np.int64, len(seen)), assume_unique=True)
     yield from rng.permutation(rest).tolist()
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """Minimum, quartiles, outer twentieths and maximum, rounded to 4 decimals; empty when there are no values."""
+    if not len(values):
+        return {}
+    points = {"min": 0.0, "p05": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
+    return {name: round(float(np.quantile(values, point)), 4) for name, point in points.items()}

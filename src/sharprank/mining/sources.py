@@ -9,9 +9,8 @@ Shapes: K candidates of one query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -66,7 +65,8 @@ def parse_sources(written: str) -> tuple[SourceSpec, ...]:
         raise UserError(f"--sources {written!r} names {twice} twice", fix="name every source once, with its share")
     if not any(spec.is_ranked for spec in specs):
         raise UserError(
-            f"--sources {written!r} has no ranking", fix="add dense, bm25, a bi-encoder or a TREC run: hard negatives rank"
+            f"--sources {written!r} has no ranking",
+            fix="add dense, bm25, a bi-encoder or a TREC run: hard negatives rank",
         )
     return specs
 
@@ -100,8 +100,12 @@ class Source(Protocol):
         """The passages ranked above a window that begins at `low`: what the window was chosen to leave out."""
         ...
 
+    def rank(self, query: str, number: int) -> int | None:
+        """1-based rank of a passage; None where the source does not rank it."""
+        ...
 
-class Ranks(Protocol):
+
+class Ranking(Protocol):
     """A ranking: a bi-encoder's, BM25's, or a run's."""
 
     def ranked(self, query: str) -> np.ndarray:
@@ -116,19 +120,23 @@ class RankedSource:
         digests_N: a hash of each passage of the pool, uint64.
     """
 
-    def __init__(self, name: str, ranks: Ranks, digests_N: np.ndarray) -> None:
+    def __init__(self, name: str, ranking: Ranking, digests_N: np.ndarray) -> None:
         self.name = name
-        self._ranks = ranks
+        self._ranking = ranking
         self._digests_N = digests_N
 
     def turns(self, query: str, window: Window, *, how: How, seed: int) -> Iterator[Candidate]:
-        ranked_K = self._ranks.ranked(query)
+        ranked_K = self._ranking.ranked(query)
         order = turns(self._digests_N[ranked_K], window, how=how, seed=seed, query=query)
         for place in order.tolist():
             yield Candidate(int(ranked_K[place]), self.name, place + 1)
 
     def above(self, query: str, low: int) -> frozenset[int]:
-        return frozenset(self._ranks.ranked(query)[:low].tolist())
+        return frozenset(self._ranking.ranked(query)[:low].tolist())
+
+    def rank(self, query: str, number: int) -> int | None:
+        places = np.flatnonzero(self._ranking.ranked(query) == number)
+        return int(places[0]) + 1 if len(places) else None
 
 
 class DrawnSource:
@@ -151,8 +159,11 @@ class DrawnSource:
     def above(self, query: str, low: int) -> frozenset[int]:
         return frozenset()
 
+    def rank(self, query: str, number: int) -> int | None:
+        return None
 
-class RunRanks:
+
+class RunRanking:
     """A TREC run as a ranking: passages by their number in the pool, queries by their text.
 
     Args:

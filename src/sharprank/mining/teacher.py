@@ -10,8 +10,7 @@ Shapes: P pairs.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +43,7 @@ class Teacher:
 
     Args:
         scorer: the model.
-        about: all that decides its scores, the hash of its weights included.
-        folder: where finished chunks are kept; None keeps none.
+        folder: where finished chunks of this very teacher are kept; None keeps none.
         windows: read long passages whole, in windows (`sharprank.models.windows.WindowRule`), and take the best.
         probability: from raw scores to probabilities.
     """
@@ -54,17 +52,20 @@ class Teacher:
         self,
         scorer: Scorer,
         *,
-        about: Mapping[str, Any],
         folder: Path | None,
         probability: Callable[[np.ndarray], np.ndarray],
         windows: Any = None,
     ) -> None:
         self._scorer = scorer
         self._windows = windows
-        self._folder = None if folder is None else folder / _hash(json.dumps(about, sort_keys=True))
-        self.about = dict(about)
+        self._folder = folder
         self.probability = probability
         self.num_scored = self.num_found = 0
+
+    def judged(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """Raw scores and probabilities, float64 [P] each."""
+        scores = self.scores(pairs)
+        return scores, self.probability(scores)
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Raw scores float64 [P], rounded to SCORE_DECIMALS, in the order of the pairs."""
@@ -72,7 +73,9 @@ class Teacher:
         return np.concatenate(chunks).astype(np.float64).round(SCORE_DECIMALS) if chunks else np.empty(0)
 
     def _chunk(self, pairs: Sequence[Pair]) -> np.ndarray:
-        path = None if self._folder is None else self._folder / f"{_hash(*(text for pair in pairs for text in pair))}.npy"
+        path = (
+            None if self._folder is None else self._folder / f"{_hash(*(text for pair in pairs for text in pair))}.npy"
+        )
         stored = None if path is None else _load(path, len(pairs))
         if stored is not None:
             self.num_found += len(pairs)

@@ -70,7 +70,7 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def shingles(text: str) -> np.ndarray:
-    """The distinct runs of SHINGLE_TOKENS tokens of `plain(text)` as sorted hashes uint64 [S]; a shorter text is one."""
+    """The distinct runs of SHINGLE_TOKENS tokens of `plain(text)`, sorted hashes uint64 [S]; a shorter text is one."""
     tokens = np.fromiter(map(_token_hash, plain(text).split()), np.uint64)
     if len(tokens) < SHINGLE_TOKENS:
         tokens = np.concatenate([tokens, np.zeros(SHINGLE_TOKENS - len(tokens), np.uint64)])

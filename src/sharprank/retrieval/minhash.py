@@ -49,9 +49,7 @@ def places_of_a_band(threshold: float) -> int:
     return max(fits, default=1)
 
 
-def near_pairs(
-    texts: Iterable[str], text_of: Callable[[int], str], *, threshold: float
-) -> Iterator[tuple[int, int]]:
+def near_pairs(texts: Iterable[str], text_of: Callable[[int], str], *, threshold: float) -> Iterator[tuple[int, int]]:
     """All pairs (i, j), i < j, of texts whose shingles overlap by the threshold at least, in their order, each once.
 
     Args:
