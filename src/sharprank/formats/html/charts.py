@@ -1,4 +1,4 @@
-"""Small charts as SVG text: a scatter, two histograms over each other, a reliability curve. No scripts, no network.
+"""Small charts as SVG text: scatter, histograms, stacked bars, reliability curve. No scripts, no network.
 
 Every chart is 320 x 240 units with axes from `low` to `high`; colours come from the page's CSS classes.
 """
@@ -86,6 +86,37 @@ def _bar(scale: _Scale, start: float, width: float, share: float, series: tuple[
     kind, name = series
     tip = escape(f"{name}: {share:.1%} between {start:.3g} and {start + width:.3g}")
     return f'<rect class="{kind}" x="{left}" y="{top}" {size}><title>{tip}</title></rect>'
+
+
+def stacked(
+    counts: Sequence[tuple[str, str, Sequence[int]]], *, low: float, high: float, x_label: str, y_label: str = "count"
+) -> str:
+    """Counts in equal bins from low to high, one series on top of the other.
+
+    Args:
+        counts: (CSS class, name, a count for each bin), the lowest series first.
+    """
+    num_bins = max((len(own) for _, _, own in counts), default=0)
+    totals = [sum(own[index] for _, _, own in counts) for index in range(num_bins)]
+    scale = _Scale(low, high, 0, max(totals, default=0) or 1)
+    width = (high - low) / max(1, num_bins)
+    bars = []
+    for index in range(num_bins):
+        below = 0
+        for kind, name, own in counts:
+            if own[index]:
+                bars.append(_block(scale, low + index * width, width, (below, own[index]), (kind, name)))
+            below += own[index]
+    return _chart(scale, bars, x_label=x_label, y_label=y_label)
+
+
+def _block(scale: _Scale, start: float, width: float, count: tuple[int, int], series: tuple[str, str]) -> str:
+    below, height = count
+    left, right = scale.x(start), scale.x(start + width)
+    bottom, top = scale.y(below), scale.y(below + height)
+    size = f'width="{max(0.5, round(right - left - 0.5, 2))}" height="{round(bottom - top, 2)}"'
+    tip = escape(f"{series[1]}: {height:,} between {start:.4g} and {start + width:.4g}")
+    return f'<rect class="{series[0]}" x="{left}" y="{top}" {size}><title>{tip}</title></rect>'
 
 
 def reliability_chart(curves: Sequence[tuple[str, Sequence[Bin]]]) -> str:

@@ -37,6 +37,8 @@ figure { margin: 0; } svg { width: 100%; height: auto; } svg text { font-size: 1
 circle { fill: var(--soft); fill-opacity: .7; } circle.better { fill: var(--good); } circle.worse { fill: var(--bad); }
 rect.relevant, .key.relevant { fill: var(--good); background: var(--good); fill-opacity: .6; }
 rect.other, .key.other { fill: var(--soft); background: var(--soft); fill-opacity: .5; }
+rect.kept, .key.kept { fill: var(--a); background: var(--a); fill-opacity: .7; }
+rect.dropped, .key.dropped { fill: var(--bad); background: var(--bad); fill-opacity: .6; }
 polyline.plain { stroke: var(--b); } circle.plain { fill: var(--b); } .key.plain { background: var(--b); }
 polyline.fitted { stroke: var(--a); } circle.fitted { fill: var(--a); } .key.fitted { background: var(--a); }
 .key { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; }
