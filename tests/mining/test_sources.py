@@ -6,7 +6,7 @@ import pytest
 
 from sharprank.errors import UserError
 from sharprank.mining.select import Window
-from sharprank.mining.sources import DrawnSource, RankedSource, RunRanking, SourceSpec, parse_sources
+from sharprank.mining.sources import DrawnSource, RankedSource, SourceSpec, parse_sources
 
 from .fakes import ListPool, NumberRanking
 
@@ -49,10 +49,3 @@ def test_a_draw_offers_everything_it_draws_from_once_without_ranks():
     assert sorted(one.number for one in everything) == list(range(50)) and everything[0].rank is None
     some = DrawnSource("in_batch", pool_size=50, numbers=np.array([7, 11])).turns("q", Window(2, 5), **OPTIONS)
     assert sorted(one.number for one in some) == [7, 11]
-
-
-def test_a_run_ranks_nothing_for_a_query_it_does_not_know():
-    import numpy as np
-
-    ranking = RunRanking({"q": np.array([4, 2])})
-    assert ranking.ranked("q").tolist() == [4, 2] and ranking.ranked("other").tolist() == []

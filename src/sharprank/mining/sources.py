@@ -9,7 +9,7 @@ Shapes: K candidates of one query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -161,17 +161,3 @@ class DrawnSource:
 
     def rank(self, query: str, number: int) -> int | None:
         return None
-
-
-class RunRanking:
-    """A TREC run as a ranking: passages by their number in the pool, queries by their text.
-
-    Args:
-        ranked: {query text: numbers, best first}.
-    """
-
-    def __init__(self, ranked: Mapping[str, np.ndarray]) -> None:
-        self._ranked = ranked
-
-    def ranked(self, query: str) -> np.ndarray:
-        return self._ranked.get(query, np.empty(0, np.int64))
