@@ -28,6 +28,14 @@ ANIMALS = ("cat", "dog", "fish")
 PLACES = ("house", "river", "tree", "table")
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """A cache of the test's own, so that no test finds what another computed."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SHARPRANK_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A WordPiece tokenizer as BERT has one: whole words of `WORDS`, single characters for the rest."""

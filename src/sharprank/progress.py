@@ -5,6 +5,7 @@ Results go to stdout and never through here. Knows nothing of what is being work
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,9 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+Bar = tqdm
+"""A progress bar, for signatures."""
 
 SECONDS_BETWEEN_UPDATES = 0.5
 SECONDS_BETWEEN_UPDATES_IN_A_LOG = 10.0
@@ -38,6 +42,16 @@ def track(iterable: Iterable[T], *, total: int | None = None, desc: str | None, 
 def progress_bar(*, total: int | None, desc: str | None, unit: str = "it") -> tqdm[Any]:
     """A bar to be advanced by hand (`with progress_bar(...) as bar: bar.update(n)`); none drawn when desc is None."""
     return _bar(None, total=total, desc=desc, unit=unit)
+
+
+@contextlib.contextmanager
+def continued(progress: str | Bar[Any] | None, *, total: int, unit: str = "it") -> Iterator[Bar[Any]]:
+    """The bar given, to be advanced by one more part of its work; or one of its own for words (none: not drawn)."""
+    if isinstance(progress, tqdm):
+        yield progress
+        return
+    with progress_bar(total=total, desc=progress, unit=unit) as bar:
+        yield bar
 
 
 def _bar(iterable: Iterable[Any] | None, *, total: int | None, desc: str | None, unit: str) -> tqdm[Any]:

@@ -29,7 +29,7 @@ def row(query="q", pos=("the positive 0.95",), neg=(), **more) -> TrainRow:
 
 
 @pytest.fixture
-def mine(ladder):
+def mine(ladder, tmp_path_factory):
     """Mine the first of some rows from the ladder and more passages."""
 
     def run(*rows: TrainRow, extra=(), window="0-10", number=3, scorer=None, with_ids=False, **flags) -> Mined:
@@ -50,7 +50,9 @@ def mine(ladder):
         positives: dict[str, dict[str, None]] = {}
         for one in rows:
             positives.setdefault(fold(one.query), {}).update(dict.fromkeys(one.positives))
-        teacher = None if scorer is None else Teacher(scorer, folder=None, probability=sigmoid)
+        teacher = (
+            None if scorer is None else Teacher(scorer, folder=tmp_path_factory.mktemp("teacher"), probability=sigmoid)
+        )
         miner = RowMiner(config, pool, sources, yardstick=ranking, positives=positives, teacher=teacher)
         mined = next(miner.mine(rows))
         maker = RecordMaker(config, pool, sources, ranking)

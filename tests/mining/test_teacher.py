@@ -27,7 +27,7 @@ def teacher(scorer, folder) -> Teacher:
 
 def test_scores_come_in_the_order_of_the_pairs_rounded(scorer, tmp_path):
     assert teacher(scorer, tmp_path).scores(PAIRS).tolist() == EXPECTED
-    assert teacher(scorer, None).scores([]).tolist() == []
+    assert teacher(scorer, tmp_path).scores([]).tolist() == []
 
 
 def test_finished_chunks_are_not_scored_again(scorer, tmp_path):

@@ -124,10 +124,21 @@ class MineConfig:
     trust_remote_code: bool = _flag("run code that comes with the model", False)
     cache_dir: str | None = _flag("where models from the hub are kept")
     embedding_cache: str | None = _flag(
-        "folder for finished embeddings: a run that died continues, another run on the same texts embeds nothing again"
+        "cache for texts, vectors and hits, so that a run that died continues and another run on the same texts embeds "
+        "nothing again; by default SHARPRANK_CACHE, or sharprank in your cache folder"
+    )
+    embedding_dtype: Literal["float32", "float16"] = _flag(
+        "numbers of stored vectors; float16 takes half the disk", "float32"
     )
 
-    use_gpu_for_searching: bool = _flag("search on all GPUs (needs faiss-gpu)", False)
+    use_gpu_for_searching: bool = _flag("search on all GPUs, or under torchrun each rank on its own", False)
+    index_factory: str | None = _flag(
+        "search a FAISS index, such as IVF4096,PQ64 or HNSW32, in place of all passages: faster, not exact; how much "
+        "of the exact result it finds is measured and said"
+    )
+    index_parameters: str | None = _flag(
+        "how thoroughly, as nprobe=64 or efSearch=256; by default a sixteenth of the lists, or 4 times the candidates"
+    )
     search_batch_size: int = _flag("queries searched at a time: speed and memory, never the result", 1024)
     batch_size: int = _flag("texts tokenised at a time: speed and memory, never the result", 2048)
 
@@ -191,10 +202,20 @@ class MineConfig:
                 f"--near_duplicate {self.near_duplicate} would refuse every passage",
                 fix="use a value above 0: 0.8 is the default, 1 asks for the same shingles, 2 switches it off",
             )
+        if self.index_parameters is not None and self.index_factory is None:
+            raise UserError(
+                f"--index_parameters {self.index_parameters} without an index",
+                fix="add --index_factory, or leave it out",
+            )
         self.check_windows()
         check_scores(self)
         check_teacher(self)
         check_files(self)
+
+    @property
+    def compares_with_positives(self) -> bool:
+        """Whether the cosines of the rows' positives have to be known, also of those outside the pool."""
+        return self.output_scores or self.report is not None or self.score_rule.needs_positives
 
     def check_windows(self, pool_size: int | None = None) -> None:
         """Refuse windows that cannot hold the negatives, of themselves or in a pool of this size.

@@ -92,6 +92,10 @@ class RecordMaker:
     def __init__(self, config: MineConfig, pool: Passages, sources: Sequence[Source], yardstick: Yardstick) -> None:
         self._config, self._pool, self._sources, self._yardstick = config, pool, sources, yardstick
 
+    def text_of(self, number: int) -> str:
+        """The text of a passage of the pool."""
+        return self._pool[number]
+
     def record(self, mined: MinedRow) -> dict[str, Any]:
         """The row as it was read, keys in their order, with these negatives and without what described the old ones."""
         config, row = self._config, mined.row

@@ -3,6 +3,7 @@
 It scores whole blocks of rows at a time, so that short and long pairs share its batches. Scores are kept in chunks of
 CHUNK_PAIRS pairs, each a file that appears whole or not at all and is found again by the teacher and the very pairs:
 a run that died continues behind the last of them, and what a pair scores never depends on when the run was stopped.
+Several ranks share the chunks and read each other's.
 
 Shapes: P pairs.
 """
@@ -17,10 +18,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sharprank.formats.writers import atomic_open
+from sharprank.formats.cache import entry_folder, key_of
+from sharprank.mining.config import MineConfig
+from sharprank.ranks import ALONE, Ranks
 from sharprank.retrieval.filters import ScoreRule
+from sharprank.retrieval.stored import load_array, save_array
 
-CHUNK_PAIRS = 4096
+CHUNK_PAIRS = 1024
 SCORE_DECIMALS = 4
 
 AS_GOOD_AS_A_POSITIVE = "teacher: scores as high as a positive"
@@ -43,22 +47,25 @@ class Teacher:
 
     Args:
         scorer: the model.
-        folder: where finished chunks of this very teacher are kept; None keeps none.
+        folder: where finished chunks of this very teacher are kept.
         windows: read long passages whole, in windows (`sharprank.models.windows.WindowRule`), and take the best.
         probability: from raw scores to probabilities.
+        ranks: who shares the chunks; all of them ask for the same pairs in the same order.
     """
 
     def __init__(
         self,
         scorer: Scorer,
         *,
-        folder: Path | None,
+        folder: Path,
         probability: Callable[[np.ndarray], np.ndarray],
         windows: Any = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._scorer = scorer
         self._windows = windows
         self._folder = folder
+        self._ranks = ranks
         self.probability = probability
         self.num_scored = self.num_found = 0
 
@@ -69,41 +76,38 @@ class Teacher:
 
     def scores(self, pairs: Sequence[Pair]) -> np.ndarray:
         """Raw scores float64 [P], rounded to SCORE_DECIMALS, in the order of the pairs."""
-        chunks = [self._chunk(pairs[start : start + CHUNK_PAIRS]) for start in range(0, len(pairs), CHUNK_PAIRS)]
-        return np.concatenate(chunks).astype(np.float64).round(SCORE_DECIMALS) if chunks else np.empty(0)
+        chunks = [pairs[start : start + CHUNK_PAIRS] for start in range(0, len(pairs), CHUNK_PAIRS)]
+        paths = [self._folder / f"{_hash(chunk)}.npy" for chunk in chunks]
+        for chunk, path in self._ranks.share(list(zip(chunks, paths, strict=True))):
+            self._fill(chunk, path)
+        self._ranks.wait()
+        scores = [_load(path, len(chunk)) for chunk, path in zip(chunks, paths, strict=True)]
+        return np.concatenate([np.empty(0), *scores]).astype(np.float64).round(SCORE_DECIMALS)
 
-    def _chunk(self, pairs: Sequence[Pair]) -> np.ndarray:
-        path = (
-            None if self._folder is None else self._folder / f"{_hash(*(text for pair in pairs for text in pair))}.npy"
-        )
-        stored = None if path is None else _load(path, len(pairs))
-        if stored is not None:
+    def _fill(self, pairs: Sequence[Pair], path: Path) -> None:
+        stored = load_array(path)
+        if stored is not None and stored.shape == (len(pairs),):
             self.num_found += len(pairs)
-            return stored
-        scores = self._scorer.score(pairs, windows=self._windows).astype(np.float32)
+            return
+        save_array(path, self._scorer.score(pairs, windows=self._windows).astype(np.float32))
         self.num_scored += len(pairs)
-        if path is not None:
-            with atomic_open(path, "wb") as file:
-                np.save(file, scores, allow_pickle=False)
-        return scores
 
 
-def _hash(*texts: str) -> str:
+def _hash(pairs: Sequence[Pair]) -> str:
     state = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
+    for pair in pairs:
+        for text in pair:
+            data = text.encode("utf-8", "surrogatepass")
+            state.update(len(data).to_bytes(8, "little"))
+            state.update(data)
     return state.hexdigest()
 
 
-def _load(path: Path, num_pairs: int) -> np.ndarray | None:
-    """The stored scores; None where they are absent, cut short, or not what they should be."""
-    try:
-        scores = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return scores if scores.shape == (num_pairs,) and scores.dtype == np.float32 else None
+def _load(path: Path, num_pairs: int) -> np.ndarray:
+    stored = load_array(path)
+    if stored is None or stored.shape != (num_pairs,):
+        raise OSError(f"{path} could not be read back after it was written")
+    return np.asarray(stored)
 
 
 @dataclass(frozen=True)
@@ -132,3 +136,40 @@ class TeacherRule:
         if ScoreRule(ceiling=self.ceiling).reason(probability, None):
             return PROBABLY_RELEVANT
         return AS_GOOD_AS_A_POSITIVE if ScoreRule(margin=self.margin).reason(score, lowest_positive) else None
+
+
+def load_teacher(config: MineConfig, cache: Path, ranks: Ranks = ALONE) -> tuple[Teacher, dict[str, Any]] | None:
+    """The teacher that the flags name, and all that decides its scores; None when they name none.
+
+    Raises:
+        UserError: no such model, or none that scores pairs.
+    """
+    if config.teacher is None:
+        return None
+    from sharprank.formats.calibration import read_calibration
+    from sharprank.metrics.pairs import sigmoid
+    from sharprank.models.devices import device_of_rank
+    from sharprank.models.loading import hash_weights
+    from sharprank.models.scoring import PairScorer
+    from sharprank.models.windows import WindowRule
+
+    scorer = PairScorer.load(
+        config.teacher,
+        max_length=config.teacher_max_length,
+        dtype=config.dtype,
+        device=device_of_rank(config.device, ranks.local) if ranks.count > 1 else config.device,
+        trust_remote_code=config.trust_remote_code,
+    )
+    windows = WindowRule(overlap=config.overlap) if config.long_passages == "split" else None
+    about = {
+        "model": config.teacher,
+        "weights_sha256": hash_weights(scorer.model),
+        "max_length": scorer.pair_tokenizer.max_length,
+        "dtype": str(next(scorer.model.parameters()).dtype).removeprefix("torch."),
+        "device": scorer.device.type,
+        "windows": None if windows is None else vars(windows),
+    }
+    calibration = read_calibration(Path(config.teacher).expanduser())
+    folder = entry_folder(cache, "teacher", key_of(about), about)
+    probability = sigmoid if calibration is None else calibration.probabilities
+    return Teacher(scorer, folder=folder, probability=probability, windows=windows, ranks=ranks), about

@@ -163,7 +163,7 @@ class VectorSpace:
 
     def vectors(self, passage_ids: Sequence[str]) -> np.ndarray:
         """See `Space`."""
-        from sharprank.retrieval.faiss_index import take
+        from sharprank.retrieval.table import take
 
         return take(self._shards, np.array([self._rows[passage_id] for passage_id in passage_ids], dtype=np.int64))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ def open_space(
 
     encoder = BiEncoder.load(retriever, device=device)
 
-    def encode(part: Sequence[str], words: str) -> np.ndarray:
-        return encoder.encode(part, kind="passage", progress=words)
+    def encode(part: Sequence[str], bar: Any) -> np.ndarray:
+        return encoder.encode(part, kind="passage", progress=bar)
 
     about = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
     store = EmbeddingStore(Path(cache), about) if cache else None

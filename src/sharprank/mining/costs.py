@@ -1,0 +1,112 @@
+"""What a mining run will cost, said before it starts: texts to embed, pairs to search, disk, and time.
+
+Time is measured on a few passages of the run's own. Knows nothing of how the work is done.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sharprank.errors import UserError
+from sharprank.formats.cache import VARIABLE
+from sharprank.progress import is_first_rank, say
+from sharprank.retrieval.embeddings import SHARD_TEXTS
+
+HIT_BYTES = 12
+SHARDS_WORTH_A_PROBE = 4
+"""With fewer shards to make the bar will say in a moment how long it takes."""
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What there is to do; texts by name ("passages", "queries", "positives").
+
+    Attributes:
+        num_texts: how many there are.
+        num_shards: how many shards they make.
+        num_missing: how many of those are not kept from an earlier run.
+        vector_bytes: of one text on disk.
+        k: hits of a query.
+        cache: where everything goes.
+        num_ranks: processes that share the work.
+        probe: a few passages to measure the time on.
+    """
+
+    num_texts: Mapping[str, int]
+    num_shards: Mapping[str, int]
+    num_missing: Mapping[str, int]
+    vector_bytes: int
+    k: int
+    cache: Path
+    num_ranks: int
+    probe: Sequence[str]
+
+    def to_embed(self, name: str) -> int:
+        """Texts of the missing shards (at most: the last shard may be shorter)."""
+        return min(self.num_texts[name], self.num_missing[name] * SHARD_TEXTS)
+
+    @property
+    def num_bytes(self) -> int:
+        """Disk that vectors and hits will take."""
+        vectors = sum(self.to_embed(name) for name in self.num_texts) * self.vector_bytes
+        return vectors + self.num_texts["queries"] * self.k * HIT_BYTES
+
+
+def say_costs(costs: Costs, *, encode: Callable[[Sequence[str]], Any]) -> None:
+    """Say what is to be done and how long it will take.
+
+    Args:
+        encode: embeds some passages, to measure the time on.
+
+    Raises:
+        UserError: there is not enough room on the disk.
+    """
+    free = shutil.disk_usage(costs.cache).free
+    if costs.num_bytes > free:
+        needed, room = spoken_bytes(costs.num_bytes), spoken_bytes(free)
+        raise UserError(
+            f"the vectors and hits need {needed}, but {costs.cache} has {room} free",
+            fix=f"make room (sharprank cache ls), set {VARIABLE} or --embedding_cache to another disk, or use "
+            "--embedding_dtype float16",
+        )
+    embedded = ", ".join(
+        f"{costs.to_embed(name):,} of {total:,} {name}" for name, total in costs.num_texts.items() if total
+    )
+    searched = f"{costs.num_texts['queries']:,} queries x {costs.num_texts['passages']:,} passages"
+    say(
+        f"to do: embed {embedded} (others are kept from before); search {searched}; "
+        f"{spoken_bytes(costs.num_bytes)} in {costs.cache} ({spoken_bytes(free)} free)"
+    )
+    if costs.num_missing["passages"] > SHARDS_WORTH_A_PROBE and is_first_rank():
+        encode(costs.probe)  # the first batch pays for what is set up once
+        start = time.perf_counter()
+        encode(costs.probe)
+        rate = len(costs.probe) / (time.perf_counter() - start) * costs.num_ranks
+        total = sum(costs.to_embed(name) for name in costs.num_texts)
+        say(f"embedding takes about {spoken_seconds(total / rate)}, at {rate:,.0f} texts/s; a killed run continues")
+
+
+def spoken_bytes(count: float) -> str:
+    """1,536,000,000 as "1.5 GB"."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} bytes"
+
+
+def spoken_seconds(seconds: float) -> str:
+    """5,000 as "1 h 23 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
