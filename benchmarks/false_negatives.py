@@ -116,7 +116,7 @@ def _measure(
 
 def _count(rows: Iterable[Mapping[str, Any]], candidates: Iterable[list[dict[str, Any]]]) -> dict[str, int]:
     """What may become a negative: known false negatives, other candidates; and rows with fewer than WANTED of them."""
-    counts = dict.fromkeys(("hidden", "twins", "others", "too_few"), 0)
+    counts: dict[str, int] = dict.fromkeys(("hidden", "twins", "others", "too_few"), 0)
     for row, own in zip(rows, candidates, strict=True):
         left = [one["id"] for one in own if one["reason"] is None]
         counts["too_few"] += len(left) < WANTED

@@ -79,7 +79,7 @@ class MineConfig:
         NEAR_DUPLICATE,
     )
     false_negatives: Literal["none", "topk_abs", "topk_marginpos", "topk_percpos"] = _flag(
-        "NV-Retriever's rules against false negatives, by the first bi-encoder's cosine: topk_percpos refuses 95% of "
+        "NV-Retriever's rules against false negatives, by the first bi-encoder's cosine: topk_percpos refuses 95%% of "
         "the lowest positive's and more, topk_marginpos what comes within 0.05 of it, topk_abs what is above 0.7",
         "none",
     )

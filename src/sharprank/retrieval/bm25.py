@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -75,8 +75,11 @@ class BM25:
         import bm25s
         from bm25s.stopwords import STOPWORDS_EN
 
-        self._ids = sorted(passages) if isinstance(passages, Mapping) else None
-        texts = (passages[name] for name in self._ids) if self._ids is not None else passages
+        self._ids: list[str] | None = None
+        texts: Iterable[str] = passages
+        if isinstance(passages, Mapping):
+            self._ids = sorted(passages)
+            texts = map(passages.__getitem__, self._ids)
         self._tokenize = Tokenizer(stem=stem)
         self._passed_over = {term for word in STOPWORDS_EN for term in self._tokenize(word)} if stem else set()
         self._vocabulary: dict[str, int] = {}

@@ -69,7 +69,7 @@ def histograms(
     }
     top = max(float(own.max()) for own in shares.values()) or 1.0
     scale = _Scale(low, high, 0, top)
-    called = dict(zip(("relevant", "other"), names, strict=True))
+    called: dict[str, str] = dict(zip(("relevant", "other"), names, strict=True))
     width = (high - low) / NUM_HISTOGRAM_BINS
     bars = [
         _bar(scale, low + index * width, width, float(share), (kind, called[kind]))
