@@ -250,6 +250,19 @@ def test_two_encoders_each_find_their_share(paths, tmp_path, encoder, ladder):
     assert mined[0]["neg_similarity"][1] == pytest.approx(0.21)  # the first encoder's, whoever found it
 
 
+def test_a_positive_of_a_row_that_asks_nearly_the_same_is_no_negative(paths, encoder, ladder, tmp_path):
+    query = "find the table of the house that has a red door and a green tree at the river"
+    rows = [{"query": query, "pos": [ladder[0]]}, {"query": f"please {query}", "pos": [ladder[1]]}]
+    write_rows(Path(paths["input_file"]), rows)
+    flags = {"candidate_pool": collection(tmp_path, ladder), "range_for_sampling": "0-5"}
+    first, second = read_rows(with_numbers(paths, encoder, **flags).output_path)
+    assert first["neg"] == second["neg"] == ladder[2:5]
+    refused = with_numbers(paths, encoder, **flags, overwrite=True).stats["refused_candidates"]
+    assert refused == {"positive": 2, "positive of a row that asks nearly the same": 2}
+    off = with_numbers(paths, encoder, **flags, near_duplicate=2.0, overwrite=True)
+    assert read_rows(off.output_path)[0]["neg"] == ladder[1:5]
+
+
 def test_a_margin_needs_no_score_in_the_output(paths, encoder, ladder, tmp_path, rows):
     for row in rows:
         row["pos"] = ["outside the pool 0.90"]

@@ -22,6 +22,7 @@ from sharprank.mining.candidates import Encoder, Searching
 from sharprank.mining.config import MineConfig
 from sharprank.mining.html_report import Gallery, write_report
 from sharprank.mining.inputs import Inputs, describe, read_inputs, settings_with_contents
+from sharprank.mining.near_queries import NearQueries
 from sharprank.mining.negatives import RowMiner
 from sharprank.mining.offers import Searches, contents_of_sources, search_all, sources_of
 from sharprank.mining.record import MinedRow, RecordMaker
@@ -86,12 +87,14 @@ def _mine(config: MineConfig, load_encoder: LoadEncoder | None, ranks: Ranks) ->
     searches = search_all(config, inputs, load_encoder or partial(_load_encoder, ranks=ranks), how)
     if ranks.number == 0 or teacher is not None:  # with a teacher all ranks choose, so that each can score its share
         sources = sources_of(config, inputs, searches, k=how.k)
+        positives = QueryPositives(inputs.rows)
         miner = RowMiner(
             config,
             inputs.pool,
             sources,
             yardstick=searches.yardstick,
-            positives=QueryPositives(inputs.rows),
+            positives=positives,
+            near_positives=NearQueries(inputs.queries, positives, threshold=config.near_duplicate),
             teacher=teacher and teacher[0],
         )
         mined = track(miner.mine(inputs.rows), total=len(inputs.rows), desc="choosing negatives", unit="row")

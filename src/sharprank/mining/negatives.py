@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 
 from sharprank.mining.config import MineConfig
 from sharprank.mining.draft import ABOVE_WINDOW, Candidate, Draft, Slot
@@ -51,6 +52,7 @@ class RowMiner:
         sources: where candidates come from, in the order of `config.source_specs`.
         yardstick: whose cosines score filters look at.
         positives: {folded query: its positives in all rows}: a positive of one row protects every row of its query.
+        near_positives: {query: positives of rows that ask nearly the same}.
         teacher: judges the negatives.
     """
 
@@ -62,6 +64,7 @@ class RowMiner:
         *,
         yardstick: Yardstick,
         positives: Mapping[str, Iterable[str]],
+        near_positives: Mapping[str, Iterable[str]] = MappingProxyType({}),
         teacher: Teacher | None = None,
     ) -> None:
         self._config = config
@@ -71,7 +74,7 @@ class RowMiner:
         self._pool = pool
         self._sources = sources
         self._yardstick = yardstick
-        self._positives = positives
+        self._positives, self._near_positives = positives, near_positives
         self._teacher = teacher
 
     def mine(self, rows: Iterable[TrainRow]) -> Iterator[MinedRow]:
@@ -84,8 +87,13 @@ class RowMiner:
             yield from map(_finish, works)
 
     def _begin(self, row: TrainRow) -> _Work:
-        same_query = self._positives.get(fold(row.query), ())
-        protected = Protected(row.query, row.positives, same_query, threshold=self._config.near_duplicate)
+        protected = Protected(
+            row.query,
+            row.positives,
+            self._positives.get(fold(row.query), ()),
+            near_query_positives=self._near_positives.get(row.query, ()),
+            threshold=self._config.near_duplicate,
+        )
         kept, dropped = self._existing(row, protected)
         similarities = self._yardstick.similarities(row.query, row.positives)
         lowest = min((value for value in similarities if value is not None), default=None)

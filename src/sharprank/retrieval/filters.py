@@ -31,11 +31,12 @@ stays above it."""
 
 POSITIVE = "positive"
 SAME_QUERY_POSITIVE = "positive of another row with the same query"
+NEAR_QUERY_POSITIVE = "positive of a row that asks nearly the same"
 NEAR_POSITIVE = "near-duplicate of a positive"
 QUERY = "the query itself"
 DUPLICATE = "duplicate of another negative"
 NEAR_NEGATIVE = "near-duplicate of another negative"
-REASONS = (POSITIVE, SAME_QUERY_POSITIVE, NEAR_POSITIVE, QUERY, DUPLICATE, NEAR_NEGATIVE)
+REASONS = (POSITIVE, SAME_QUERY_POSITIVE, NEAR_QUERY_POSITIVE, NEAR_POSITIVE, QUERY, DUPLICATE, NEAR_NEGATIVE)
 
 ABOVE_CEILING = "score above the ceiling"
 BELOW_FLOOR = "score below the floor"
@@ -152,6 +153,7 @@ class Protected:
         query: the row's query.
         positives: the row's positives.
         same_query_positives: positives of other rows that ask the same query (`fold`).
+        near_query_positives: positives of rows that ask nearly the same.
         threshold: overlap from which a passage is a near-duplicate; above 1, only plain-equal texts count.
     """
 
@@ -161,14 +163,16 @@ class Protected:
         positives: Iterable[str],
         same_query_positives: Iterable[str] = (),
         *,
+        near_query_positives: Iterable[str] = (),
         threshold: float = NEAR_DUPLICATE,
     ) -> None:
-        own, other = tuple(positives), tuple(same_query_positives)
-        self._reasons = {plain(text): SAME_QUERY_POSITIVE for text in other}
+        own, other, near_ones = tuple(positives), tuple(same_query_positives), tuple(near_query_positives)
+        self._reasons = {plain(text): NEAR_QUERY_POSITIVE for text in near_ones}
+        self._reasons |= {plain(text): SAME_QUERY_POSITIVE for text in other}
         self._reasons |= {plain(text): POSITIVE for text in own}
         self._reasons.setdefault(plain(query), QUERY)
         self._threshold = threshold
-        self._texts = tuple(dict.fromkeys((*own, *other)))
+        self._texts = tuple(dict.fromkeys((*own, *other, *near_ones)))
         self._admitted: list[str] = []
 
     def reason(self, passage: str) -> str | None:

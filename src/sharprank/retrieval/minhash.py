@@ -5,13 +5,15 @@ agree in a place with the probability that the shingles overlap (Broder 1997). T
 band are compared exactly. How many places a band has follows from the threshold: a pair at the threshold is missed in
 about one case of a thousand or less, and no pair below it is ever found, since the overlap itself decides.
 
-Holds NUM_BANDS numbers of 8 bytes a text and no texts: those of likely pairs are asked for again, by number.
+Holds some tens of numbers of 8 bytes a text (25 at a threshold of .8) and no texts: those of likely pairs are asked for
+again, by number.
 
 Shapes: N texts, S shingles of one, P permutations, B bands.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -67,11 +69,11 @@ def near_pairs(texts: Iterable[str], text_of: Callable[[int], str], *, threshold
 def _bands(texts: Iterable[str], places: int) -> np.ndarray:
     """A hash of each band of each text: uint64 [N, B]."""
     num_bands = PERMUTATIONS // places
-    rows = []
+    bands = array("Q")
     for text in texts:
         places_BR = signature(shingles(text))[: num_bands * places].reshape(num_bands, places).astype(np.uint64)
-        rows.append((places_BR * _FACTORS_P[:places]).sum(axis=1, dtype=np.uint64))
-    return np.array(rows, np.uint64).reshape(-1, num_bands)
+        bands.frombytes((places_BR * _FACTORS_P[:places]).sum(axis=1, dtype=np.uint64).tobytes())
+    return np.frombuffer(bands, np.uint64).reshape(-1, num_bands) if bands else np.empty((0, num_bands), np.uint64)
 
 
 def _sharing(band_N: np.ndarray) -> Iterator[tuple[int, int]]:
