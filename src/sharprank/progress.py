@@ -21,6 +21,8 @@ Bar = tqdm
 SECONDS_BETWEEN_UPDATES = 0.5
 SECONDS_BETWEEN_UPDATES_IN_A_LOG = 10.0
 
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
 
 def is_first_rank() -> bool:
     """Whether this process speaks for all of them (torchrun sets RANK; without torchrun there is one process)."""
@@ -71,3 +73,22 @@ def say(message: str) -> None:
     """Print one line to stderr, above any bar that is being drawn, on the first rank only."""
     if is_first_rank():
         tqdm.write(message, file=sys.stderr)
+
+
+def spoken_bytes(count: float) -> str:
+    """1,536,000,000 as "1.5 GB"."""
+    unit = 0
+    while count >= 1000 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} bytes"
+
+
+def spoken_seconds(seconds: float) -> str:
+    """5,000 as "1 h 23 min"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"

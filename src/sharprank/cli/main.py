@@ -26,6 +26,7 @@ COMMANDS = {
     "synthesize": "make rows from documents alone, offline or with a language model",
     "ablate": "compare ways of retrieving: nearest or diverse, with and without a reranker",
     "convert": "other systems' data to rows, and rows to theirs",
+    "cache": "what mining keeps on disk for the next run: show it, free it",
     "download": "fetch a model from the Hugging Face hub for use without a network",
     "rerank": "score and rank passages: JSON or TREC run in, scores or rankings out",
     "doctor": "say what is installed, what is missing, and how to get it",

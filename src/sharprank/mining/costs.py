@@ -14,14 +14,12 @@ from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.cache import VARIABLE
-from sharprank.progress import is_first_rank, say
+from sharprank.progress import is_first_rank, say, spoken_bytes, spoken_seconds
 from sharprank.retrieval.embeddings import SHARD_TEXTS
 
 HIT_BYTES = 12
 SHARDS_WORTH_A_PROBE = 4
 """With fewer shards to make the bar will say in a moment how long it takes."""
-
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(frozen=True)
@@ -91,22 +89,3 @@ def say_costs(costs: Costs, *, encode: Callable[[Sequence[str]], Any]) -> None:
         rate = len(costs.probe) / (time.perf_counter() - start) * costs.num_ranks
         total = sum(costs.to_embed(name) for name in costs.num_texts)
         say(f"embedding takes about {spoken_seconds(total / rate)}, at {rate:,.0f} texts/s; a killed run continues")
-
-
-def spoken_bytes(count: float) -> str:
-    """1,536,000,000 as "1.5 GB"."""
-    unit = 0
-    while count >= 1000 and unit < len(_UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.1f} {_UNITS[unit]}" if unit else f"{count:.0f} bytes"
-
-
-def spoken_seconds(seconds: float) -> str:
-    """5,000 as "1 h 23 min"."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
