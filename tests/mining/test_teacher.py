@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from sharprank.metrics.pairs import sigmoid
 from sharprank.mining import teacher as module
 from sharprank.mining.teacher import AS_GOOD_AS_A_POSITIVE, PROBABLY_RELEVANT, PROMOTED, Teacher, TeacherRule
+from sharprank.ranks import Ranks
 
 from .fakes import NumberScorer
 
@@ -65,6 +68,28 @@ def test_other_pairs_are_other_chunks(scorer, tmp_path):
     keeper.scores([("ab", "c teacher 0.5")])
     assert keeper.scores([("a", "bc teacher 0.25")]).tolist() == [0.25]
     assert keeper.num_scored == 2
+
+
+def test_ranks_share_the_chunks_and_all_get_all_scores(scorer, tmp_path):
+    barrier = threading.Barrier(2)
+
+    class Threads(Ranks):
+        def wait(self):
+            barrier.wait(10)
+
+    scorers, found = [NumberScorer(), NumberScorer()], {}
+
+    def work(number):
+        own = Teacher(scorers[number], folder=tmp_path, probability=sigmoid, ranks=Threads(number, 2))
+        found[number] = own.scores(PAIRS).tolist()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert found == {0: EXPECTED, 1: EXPECTED}
+    assert [one.asked for one in scorers] == [[PAIRS[:3], PAIRS[6:]], [PAIRS[3:6]]]
 
 
 @pytest.mark.parametrize(
