@@ -104,6 +104,7 @@ def _measure(
             model_name_or_path="minilm",
             embedding_cache=str(work / "cache"),
             device="cpu",
+            dtype="auto",
             overwrite=True,
             **settings,
         )

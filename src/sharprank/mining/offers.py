@@ -16,6 +16,7 @@ from sharprank.formats.collections import is_collection, read_queries
 from sharprank.mining.candidates import Candidates, Encoder, Searching, find_candidates
 from sharprank.mining.config import MineConfig
 from sharprank.mining.inputs import Inputs, hash_of
+from sharprank.mining.long_passages import SplitCandidates, find_split_candidates
 from sharprank.mining.rankings import BM25Ranking, query_ids, read_run_ranking
 from sharprank.mining.record import NoYardstick, Yardstick
 from sharprank.mining.sources import BM25, DENSE, IN_BATCH, DrawnSource, RankedSource, Source, SourceSpec
@@ -34,7 +35,7 @@ class Searches:
         about: all that decides each encoder's vectors.
     """
 
-    candidates: dict[str, Candidates] = field(default_factory=dict)
+    candidates: dict[str, Candidates | SplitCandidates] = field(default_factory=dict)
     about: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -95,9 +96,14 @@ def search_all(config: MineConfig, inputs: Inputs, load_encoder: LoadEncoder, ho
     for name, own in encoder_configs(config):
         encoder = load_encoder(own)
         about = {**encoder.settings(), "weights_sha256": encoder.weights_sha256()}
-        searches.candidates[name] = find_candidates(
-            encoder, inputs.pool, inputs.queries, how, about_encoder=about, beside=beside
-        )
+        if config.long_passages == "split":
+            searches.candidates[name] = find_split_candidates(
+                encoder, inputs.pool, inputs.queries, how, about_encoder=about, overlap=config.overlap, beside=beside
+            )
+        else:
+            searches.candidates[name] = find_candidates(
+                encoder, inputs.pool, inputs.queries, how, about_encoder=about, beside=beside
+            )
         searches.about[name] = about
         beside = None  # only the first is asked for other cosines
     return searches

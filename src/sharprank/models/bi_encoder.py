@@ -21,6 +21,8 @@ from sharprank.models.encoder_config import EncoderConfig, read_encoder_config
 from sharprank.models.loading import hash_weights, load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, usable_positions
+from sharprank.models.text_windows import text_windows
+from sharprank.models.windows import WindowRule
 from sharprank.progress import Bar, continued, say
 
 DEFAULT_MAX_LENGTH = 512
@@ -153,6 +155,15 @@ class BiEncoder:
     def size(self) -> int:
         """Dimensions of a vector."""
         return int(self.model.config.hidden_size)
+
+    def windows(self, texts: Sequence[str], rule: WindowRule) -> list[list[str]]:
+        """Passages cut into overlapping pieces that the model reads whole; one that fits stays as it is.
+
+        Raises:
+            UserError: the tokenizer cannot tell where its tokens stand.
+        """
+        taken = len(self.tokenizer(self.config.text("", kind="passage"), verbose=False)["input_ids"])
+        return text_windows(self.tokenizer, texts, room=max(1, self.max_lengths["passage"] - taken), rule=rule)
 
     def settings(self) -> dict[str, Any]:
         """Everything, the weights apart, that decides what vector a text gets."""
