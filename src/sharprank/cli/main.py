@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "the main job on your data: mine, train, evaluate, in one command",
     "demo": "the main job on the documentation of this Python, offline",
     "mine": "find hard negatives for (query, positives) rows in a pool of passages",
+    "filter": "filter mined rows again by the scores they carry",
     "audit": "check mined rows: positives among the negatives, duplicates, broken scores",
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",

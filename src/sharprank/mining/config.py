@@ -183,10 +183,8 @@ class MineConfig:
     @property
     def score_rule(self) -> ScoreRule:
         """What cosines decide: the preset, and single values in the place of its own."""
-        preset = PRESETS[self.false_negatives]
-        given = (self.max_score, self.min_score, self.absolute_margin, self.relative_margin)
-        own = (preset.ceiling, preset.floor, preset.margin, preset.relative_margin)
-        return ScoreRule(*(value if value is not None else default for value, default in zip(given, own, strict=True)))
+        own = ScoreRule(self.max_score, self.min_score, self.absolute_margin, self.relative_margin)
+        return own.over(PRESETS[self.false_negatives])
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is read.

@@ -19,7 +19,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -119,6 +119,11 @@ class ScoreRule:
 
     def __bool__(self) -> bool:
         return any(part is not None for part in (self.ceiling, self.floor, self.margin, self.relative_margin))
+
+    def over(self, other: ScoreRule) -> ScoreRule:
+        """This rule, and what it leaves open as in the other one."""
+        own, others = astuple(self), astuple(other)
+        return ScoreRule(*(mine if mine is not None else theirs for mine, theirs in zip(own, others, strict=True)))
 
     @property
     def needs_positives(self) -> bool:
