@@ -154,7 +154,7 @@ def test_the_teachers_scores_go_before_cosines(page):
 def test_rows_with_too_few_are_named_with_the_reasons(page):
     refused = [negative(i, i, reason="score within the margin") for i in (1, 2)]
     made = page(*rows(), mined("the poor one", [], refused), mined("the better one", [negative(5, 3)]))
-    assert "2 rows; those with the fewest" in made.text
+    assert "2 of 32; those with the fewest" in made.text
     assert made.text.index("the poor one") < made.text.index("the better one")
     assert "0 of 2 candidates; refused: 2 score within the margin" in made.text
 

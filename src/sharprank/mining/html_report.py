@@ -22,7 +22,7 @@ from sharprank.mining.report import NUM_RANK_BINS, Tally, histogram
 NUM_SUSPICIOUS = 20
 NUM_TOO_FEW = 20
 _TEXT_LENGTH = 500
-_MOST_CHARTS = 6
+_MOST_CHARTS, _FEWEST_IN_A_CHART = 6, 10
 
 
 class Gallery:
@@ -136,9 +136,10 @@ def _lead(tally: Tally, stats: Mapping[str, Any]) -> str:
     rows, negatives = stats["rows"], stats["negatives"]
     number = negatives["mined_from_the_window"] + negatives["random_from_the_pool"]
     few, refused = rows["with_too_few_negatives"], sum(tally.refused.values())
+    fewer = f"{few:,} {'row' if few == 1 else 'rows'} with fewer than {tally.wanted}"
     words = (
         f"ranks {stats['ranks']} of {stats['pool']['passages']:,} passages; {refused:,} of "
-        f"{stats['candidates_met']:,} candidates refused; {few:,} rows with fewer than {tally.wanted}"
+        f"{stats['candidates_met']:,} candidates refused; {fewer}"
     )
     kind = "worse" if rows["without_any_negative"] else "same" if few else "better"
     return banner("hard negatives", f"{number:,} for {rows['written']:,} rows", words, kind=kind)
@@ -171,9 +172,11 @@ def _ranks(tally: Tally, stats: Mapping[str, Any]) -> str:
         key = '<span class="key kept"></span> became negatives <span class="key dropped"></span> refused'
         charts = [_rank_chart(series, last, f"{key}; candidates that were not met were not needed.")]
         charts += [
-            _rank_chart([("dropped", reason, histogram(tally.by_rank, [reason], last))], last, escape(reason))
+            _rank_chart(
+                [("dropped", reason, histogram(tally.by_rank, [reason], last))], last, f"<b>{escape(reason)}</b>"
+            )
             for reason in reasons[:_MOST_CHARTS]
-            if sum(histogram(tally.by_rank, [reason], last))
+            if sum(histogram(tally.by_rank, [reason], last)) >= _FEWEST_IN_A_CHART
         ]
     met = max(1, stats["candidates_met"])
     rows = [[reason, f"{count:,}", f"{count / met:.1%}"] for reason, count in stats["refused_candidates"].items()]
@@ -190,7 +193,10 @@ def _rows_with_too_few(gallery: Gallery, stats: Mapping[str, Any]) -> str:
     number = stats["rows"]["with_too_few_negatives"]
     if not number:
         return note("None.")
-    return note(f"{number:,} rows; those with the fewest:") + f"<ul>{''.join(gallery.too_few)}</ul>"
+    return (
+        note(f"{number:,} of {stats['rows']['written']:,}; those with the fewest:")
+        + f"<ul>{''.join(gallery.too_few)}</ul>"
+    )
 
 
 def _suspicious(gallery: Gallery, stats: Mapping[str, Any]) -> str:
