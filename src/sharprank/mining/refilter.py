@@ -18,13 +18,13 @@ import numpy as np
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.writers import atomic_open, check_writable, json_line, refuse_other_settings
+from sharprank.formats.writers import atomic_open, check_writable, is_made, json_line
 from sharprank.mining.inputs import hash_of
 from sharprank.mining.record import DESCRIBED, NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY
 from sharprank.mining.refilter_config import RefilterConfig
 from sharprank.mining.select import digest, sampling_keys
 from sharprank.mining.teacher import TeacherRule
-from sharprank.progress import say, track
+from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import TrainRow
 
@@ -53,8 +53,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
         del settings["input_file"]
         settings["input_file_sha256"] = content
     stats_path = Path(f"{config.output_file}.stats.json")
-    if refuse_other_settings(config.output_file, settings, overwrite=config.overwrite) == "done":
-        say(f"note: {config.output_file} was already made with these settings; --overwrite True makes it again")
+    if is_made(config.output_file, settings, overwrite=config.overwrite):
         return Refiltered(json.loads(stats_path.read_text(encoding="utf-8")), was_done=True)
     about = manifest(command=["sharprank", "filter"], settings=settings, inputs=describe_inputs([config.input_file]))
     bad_rows = BadRows(config.on_bad_row)
