@@ -286,6 +286,25 @@ def test_a_teacher_leaves_scores_that_are_its_own(flags, tiny_bert, tmp_path):
     assert result.stats["negative_teacher_score"]["median"] is not None
 
 
+def test_a_teacher_that_cannot_judge_is_refused_before_anything_is_embedded(paths, encoder, tmp_path, tiny_encoder):
+    with pytest.raises(UserError, match="no-teacher"):
+        with_numbers(paths, encoder, teacher=str(tmp_path / "no-teacher"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        with_numbers(paths, encoder, teacher=str(tmp_path / "empty"))
+    assert encoder.asked == []
+
+
+def test_a_report_that_would_replace_something_else_is_refused_before_anything_is_embedded(paths, encoder, tmp_path):
+    (tmp_path / "mine.html").write_text("<p>my page</p>")
+    for path, problem in ((tmp_path, "is a folder"), (tmp_path / "mine.html", "no report of sharprank")):
+        with pytest.raises(UserError, match=problem):
+            with_numbers(paths, encoder, report=str(path))
+    with pytest.raises(UserError, match="output_candidates"):
+        with_numbers(paths, encoder, output_candidates=str(tmp_path))
+    assert encoder.asked == [] and (tmp_path / "mine.html").read_text() == "<p>my page</p>"
+
+
 def test_a_run_that_dies_while_the_teacher_works_continues_to_the_same_bytes(flags, tiny_bert, tmp_path, monkeypatch):
     from sharprank.mining import negatives, teacher
     from sharprank.models.scoring import PairScorer

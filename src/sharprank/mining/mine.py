@@ -87,6 +87,9 @@ def _mine(config: MineConfig, load_encoder: LoadEncoder | None, ranks: Ranks) ->
     searches = search_all(config, inputs, load_encoder or partial(_load_encoder, ranks=ranks), how)
     if ranks.number == 0 or teacher is not None:  # with a teacher all ranks choose, so that each can score its share
         sources = sources_of(config, inputs, searches, k=how.k)
+        if teacher is not None:
+            pairs = len(inputs.rows) * (config.number + 1)
+            say(f"to do: the teacher scores {pairs:,} pairs or more, and others for those it refuses")
         positives = QueryPositives(inputs.rows)
         miner = RowMiner(
             config,

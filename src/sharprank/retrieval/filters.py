@@ -57,6 +57,7 @@ def fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+@lru_cache(maxsize=1024)
 def plain(text: str) -> str:
     """The text without differences of Unicode form, case, white space and punctuation.
 
@@ -179,6 +180,8 @@ class Protected:
         self._threshold = threshold
         self._texts = tuple(dict.fromkeys((*own, *other, *near_ones)))
         self._admitted: list[str] = []
+        self._shingles: set[int] = set()
+        self._num_known = 0
 
     def reason(self, passage: str) -> str | None:
         """Why `passage` may not be a negative; None when it may."""
@@ -200,7 +203,17 @@ class Protected:
         if self._threshold > 1:
             return None
         own = shingles(passage)
+        shared = sum(map(self._known_shingles().__contains__, own.tolist()))
+        if shared < self._threshold * len(own):  # less than that with all of them together: with none of them enough
+            return None
         for texts, reason in ((self._texts, NEAR_POSITIVE), (self._admitted, NEAR_NEGATIVE)):
             if any(near(own, shingles(text), self._threshold) for text in texts):
                 return reason
         return None
+
+    def _known_shingles(self) -> set[int]:
+        """The shingles of all protected texts and negatives so far."""
+        for text in (*self._texts, *self._admitted)[self._num_known :]:
+            self._shingles.update(shingles(text).tolist())
+        self._num_known = len(self._texts) + len(self._admitted)
+        return self._shingles
