@@ -115,6 +115,101 @@ def tiny_modernbert(tmp_path_factory, tiny_tokenizer) -> Path:
     return _save(ModernBertForSequenceClassification, config, tokenizer, tmp_path_factory.mktemp("tiny_modernbert"))
 
 
+def _trained_bpe(specials: list[str], *, prepare):
+    """A BPE tokenizer learned from `WORDS` and the words of the prompts; `prepare` sets what differs by family."""
+    from tokenizers import AddedToken, Tokenizer, models, trainers
+
+    from sharprank.models.prompts import PROMPTS
+
+    texts = [" ".join(WORDS[start:] + WORDS[:start]) for start in range(0, len(WORDS), 3)] + [
+        "yes",
+        "no",
+        "Yes",
+        "No",
+    ] * 200
+    texts += [" ".join([*p.pieces("before"), p.query, *p.pieces("between"), p.passage]) for p in PROMPTS.values()] * 4
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    alphabet = prepare(tokenizer)
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, show_progress=False, special_tokens=specials, initial_alphabet=alphabet + CHARACTERS
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in specials])
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen_tokenizer():
+    """A byte-level BPE tokenizer with Qwen's splitting of words and its chat tokens; no first token."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+
+    def prepare(tokenizer) -> list[str]:
+        tokenizer.normalizer = normalizers.NFC()
+        split = pre_tokenizers.Split(Regex(words), behavior="isolated")
+        bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_])
+        return pre_tokenizers.ByteLevel.alphabet()
+
+    specials = ["<unk>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=_trained_bpe(specials, prepare=prepare),
+        unk_token="<unk>",
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma_tokenizer():
+    """A BPE tokenizer that marks spaces with a low line and puts a first token before a text, as Gemma's does."""
+    from tokenizers import normalizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    def prepare(tokenizer) -> list[str]:
+        tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+        return ["\n", "\u2581"]
+
+    tokenizer = _trained_bpe(["<pad>", "<eos>", "<bos>", "<unk>"], prepare=prepare)
+    first = ("<bos>", tokenizer.token_to_id("<bos>"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[first]
+    )
+    names = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        **names,
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+        padding_side="left",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3(tmp_path_factory, tiny_qwen_tokenizer) -> Path:
+    """Folder of a Qwen3 language model: shared key heads, output head tied to the embeddings."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(**_decoder_sizes(tiny_qwen_tokenizer), tie_word_embeddings=True)
+    return _save(Qwen3ForCausalLM, config, tiny_qwen_tokenizer, tmp_path_factory.mktemp("tiny_qwen3"))
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma(tmp_path_factory, tiny_gemma_tokenizer) -> Path:
+    """Folder of a Gemma language model, as bge-reranker-v2-gemma is one."""
+    from transformers import GemmaConfig, GemmaForCausalLM
+
+    config = GemmaConfig(**_decoder_sizes(tiny_gemma_tokenizer), bos_token_id=tiny_gemma_tokenizer.bos_token_id)
+    return _save(GemmaForCausalLM, config, tiny_gemma_tokenizer, tmp_path_factory.mktemp("tiny_gemma"))
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """Folder of the real all-MiniLM-L6-v2; skips where the package that carries it (extra `demo`) is absent."""
@@ -150,6 +245,12 @@ def _sizes(tokenizer) -> dict[str, int | float]:
         "initializer_range": 0.2,
         "pad_token_id": tokenizer.pad_token_id,
     }
+
+
+def _decoder_sizes(tokenizer) -> dict[str, int | float]:
+    sizes = _sizes(tokenizer) | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    del sizes["num_labels"]
+    return sizes | {"max_position_embeddings": 512, "eos_token_id": tokenizer.eos_token_id}
 
 
 def _save(model_class, config, tokenizer, folder: Path) -> Path:

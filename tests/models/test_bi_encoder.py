@@ -100,7 +100,7 @@ def test_other_families_give_the_vectors_of_plain_transformers(family, pooling, 
         np.testing.assert_allclose(vector, torch.nn.functional.normalize(pooled, dim=0).numpy(), atol=1e-5)
 
 
-def test_a_causal_model_is_padded_and_pools_its_last_token(tmp_path, tiny_tokenizer):
+def test_a_causal_model_is_packed_and_pools_its_last_token(tmp_path, tiny_tokenizer):
     from transformers import Qwen2Config, Qwen2Model
 
     torch.manual_seed(0)
@@ -111,7 +111,7 @@ def test_a_causal_model_is_padded_and_pools_its_last_token(tmp_path, tiny_tokeni
     Qwen2Model(config).save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
     encoder = load(tmp_path, pooling="last_token")
-    assert not encoder.packed
+    assert encoder.packed
     for text, vector in zip(TEXTS, encoder.encode(TEXTS, kind="passage"), strict=True):
         last = plain_states(tmp_path, text)[-1]
         np.testing.assert_allclose(vector, torch.nn.functional.normalize(last, dim=0).numpy(), atol=1e-5)

@@ -59,8 +59,8 @@ def test_every_distinct_text_is_tokenised_once(tokenizer, monkeypatch):
     pairs = PairTokenizer(tokenizer, max_length=60)
     pairs.can_splice([("cat", "dog")])
     seen = []
-    original = pairs._parts
-    monkeypatch.setattr(pairs, "_parts", lambda texts, limit: seen.extend(texts) or original(texts, limit))
+    original = pairs._ids
+    monkeypatch.setattr(pairs, "_ids", lambda texts, limit: seen.extend(texts) or original(texts, limit))
     pairs.encode([("cat", f"dog {i % 3}") for i in range(30)])
     assert sorted(seen) == ["cat", "dog 0", "dog 1", "dog 2"]
 

@@ -18,26 +18,20 @@ def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], 
     Raises:
         UserError: what is wrong with it.
     """
-    from sharprank.models.minilm import resolve_model
-
-    path = resolve_model(name_or_path)
-
-    from sharprank.models.cross_encoder import check_max_length
+    from sharprank.models.checkpoint import open_reranker
     from sharprank.models.devices import choose_device, choose_dtype
-    from sharprank.models.loading import load_config, load_tokenizer
     from sharprank.models.scoring import PairScorer
 
     choose_dtype(config.dtype, choose_device(config.device))
-    model_config = load_config(path, trust_remote_code=config.trust_remote_code)
-    tokenizer = load_tokenizer(path, trust_remote_code=config.trust_remote_code)
-    check_max_length(config.max_length, model_config, tokenizer, flag="--max_length")
-    return lambda: PairScorer.load(
-        path,
+    checkpoint = open_reranker(name_or_path, trust_remote_code=config.trust_remote_code)
+    checkpoint.pair_tokenizer(config.max_length, flag="--max_length")
+    return lambda: PairScorer.of(
+        checkpoint,
         max_length=config.max_length,
         dtype=config.dtype,
         device=config.device,
-        trust_remote_code=config.trust_remote_code,
         seed=config.seed,
+        flag="--max_length",
     )
 
 

@@ -5,6 +5,8 @@ where no gradient is needed, and in training one autograd node for the whole pac
 (torch's fused CPU backward is slow, above all in bfloat16, and its dropout falls back to a slow path anyway).
 On CUDA it runs `torch.nn.attention.varlen` in half precision, and each sequence on its own otherwise.
 
+Decoders are causal (their attention modules say so) and may share keys and values between heads; both are kept.
+
 Shapes: N heads, T tokens of the pack, B sequences, D size of a head; queries may be fewer than keys (the last
 layer asks only for each sequence's first token: then Tq = B).
 """
@@ -44,24 +46,40 @@ def packed_attention(
     Raises:
         ValueError: a pack came with an attention mask, or with more than one row.
     """
-    window = None if sliding_window is None else sliding_window - 1
+    reach = _reach(sliding_window, causal=bool(getattr(module, "is_causal", False)))
+    key, value = _one_a_head(key, query), _one_a_head(value, query)
     if packing is None:
         if attention_mask is None:
-            attention_mask = _band(query.shape[2], key.shape[2], window, query.device)
+            attention_mask = _band(query.shape[2], key.shape[2], reach, query.device)
         return _padded(query, key, value, attention_mask, scaling=scaling, dropout=dropout), None
     if attention_mask is not None or key.shape[0] != 1:
         raise ValueError("a pack is one row without an attention mask: padding cannot be told apart inside it")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and dropout == 0.0 and query.shape[2] == key.shape[2]:
-        varlen = _varlen(window) if query.dtype in (torch.float16, torch.bfloat16) else None
+        varlen = _varlen(reach) if query.dtype in (torch.float16, torch.bfloat16) else None
         if varlen is not None:
             return varlen(query, key, value, packing, scale), None
     longest = max(packing.lengths)
     if torch.is_grad_enabled() and query.requires_grad and not query.is_cuda and longest <= _MATH_MAX_LENGTH:
-        setting = _Setting(packing.lengths, scale, window, dropout)
+        setting = _Setting(packing.lengths, scale, reach, dropout)
         out: Any = _PackedMath.apply(query[0], key[0], value[0], setting)
         return out.unsqueeze(0), None
-    return _each_sequence(query, key, value, packing.lengths, scale=scale, window=window, dropout=dropout), None
+    return _each_sequence(query, key, value, packing.lengths, scale=scale, reach=reach, dropout=dropout), None
+
+
+Reach = tuple[int | None, int | None]
+"""How many tokens back and how many ahead a token attends to; None: all of them."""
+
+
+def _reach(sliding_window: int | None, *, causal: bool) -> Reach:
+    window = None if sliding_window is None else sliding_window - 1
+    return window, 0 if causal else window
+
+
+def _one_a_head(shared: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+    """Keys or values for every head of the queries, where groups of heads share them."""
+    times = query.shape[1] // shared.shape[1]
+    return shared if times == 1 else shared.repeat_interleave(times, dim=1)
 
 
 def packed_mask(*args: Any, attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
@@ -96,12 +114,14 @@ def _bounds(lengths: tuple[int, ...], num_queries: int) -> Iterator[tuple[slice,
         start += length
 
 
-def _band(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> torch.Tensor | None:
-    """Boolean [num_queries, num_keys], True within `window` tokens; None when nothing is cut off."""
-    if window is None or num_keys - 1 <= window:
+def _band(num_queries: int, num_keys: int, reach: Reach, device: torch.device) -> torch.Tensor | None:
+    """Boolean [num_queries, num_keys], True within `reach`; None when nothing is cut off."""
+    back, ahead = (None if limit is None or num_keys - 1 <= limit else limit for limit in reach)
+    if back is None and ahead is None:
         return None
-    rows = torch.arange(num_queries, device=device)[:, None]
-    return (rows - torch.arange(num_keys, device=device)[None, :]).abs() <= window
+    distance = torch.arange(num_queries, device=device)[:, None] - torch.arange(num_keys, device=device)[None, :]
+    band = torch.ones_like(distance, dtype=torch.bool) if back is None else distance <= back
+    return band if ahead is None else band & (distance >= -ahead)
 
 
 def _each_sequence(
@@ -111,13 +131,13 @@ def _each_sequence(
     lengths: tuple[int, ...],
     *,
     scale: float,
-    window: int | None,
+    reach: Reach,
     dropout: float,
 ) -> torch.Tensor:
     outs = []
     for rows, cols in _bounds(lengths, query.shape[2]):
         q, k, v = query[:, :, rows], key[:, :, cols], value[:, :, cols]
-        mask = _band(q.shape[2], k.shape[2], window, q.device)
+        mask = _band(q.shape[2], k.shape[2], reach, q.device)
         outs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale))
     return torch.cat(outs, dim=2).transpose(1, 2)
 
@@ -128,7 +148,7 @@ class _Setting:
 
     lengths: tuple[int, ...]
     scale: float
-    window: int | None
+    reach: Reach
     dropout: float
 
 
@@ -143,13 +163,13 @@ class _PackedMath(torch.autograd.Function):
         value: torch.Tensor,
         setting: _Setting,
     ) -> torch.Tensor:
-        lengths, scale, window = setting.lengths, setting.scale, setting.window
+        lengths, scale, reach = setting.lengths, setting.scale, setting.reach
         out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
         byte_mask = ByteMask(setting.dropout)
         probabilities, masks = [], []
         for rows, cols in _bounds(lengths, query.shape[1]):
             scores = torch.matmul(query[:, rows], key[:, cols].transpose(1, 2)).mul_(scale)
-            band = _band(scores.shape[1], scores.shape[2], window, scores.device)
+            band = _band(scores.shape[1], scores.shape[2], reach, scores.device)
             if band is not None:
                 scores.masked_fill_(~band, float("-inf"))
             probability = torch.softmax(scores, dim=-1)
@@ -185,16 +205,18 @@ class _PackedMath(torch.autograd.Function):
         return (*(grad.transpose(0, 1) for grad in grads), None)
 
 
-def _varlen(window: int | None) -> Any:
+def _varlen(reach: Reach) -> Any:
     """`torch.nn.attention.varlen.varlen_attn` behind our signature; None where this torch lacks it or its window."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
     known = inspect.signature(varlen_attn).parameters
-    if "scale" not in known or (window is not None and "window_size" not in known):
+    unlimited = reach == (None, None)
+    if "scale" not in known or not (unlimited or "window_size" in known):
         return None
-    extra: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
+    size = tuple(-1 if limit is None else limit for limit in reach)
+    extra: dict[str, Any] = {} if unlimited else {"window_size": size}
 
     def attend(query: Any, key: Any, value: Any, packing: Any, scale: float) -> torch.Tensor:
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))

@@ -60,9 +60,9 @@ def use_byte_dropout(model: nn.Module) -> None:
 
 def set_dropout(model: Any, share: float) -> None:
     """Use one dropout share throughout a model; its configuration, and so its checkpoints, keep their own."""
-    modules: Iterator[Any] = model.modules()
-    for module in modules:
-        if isinstance(module, nn.Dropout):
+    modules: Iterator[tuple[str, Any]] = model.named_modules()
+    for name, module in modules:
+        if isinstance(module, nn.Dropout) and "lora_dropout" not in name:  # an adapter has a dropout of its own
             module.p = share
         if isinstance(getattr(module, "attention_dropout", None), float):  # ModernBERT's attention reads a number
             setattr(module, "attention_dropout", share)  # noqa: B010 - nn.Module types it as a module

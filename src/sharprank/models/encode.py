@@ -9,15 +9,14 @@ Shapes: T tokens of a pack, B sequences, H hidden size.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
-from sharprank.models.packing import ATTENTION_NAME, Packing, segment_means, uses_token_types
-
-Pooling = Literal["cls", "mean", "last_token"]
+from sharprank.models.packing import ATTENTION_NAME, uses_token_types
+from sharprank.models.pooling import Pooling, pool_states
 
 
 def pooled_states(
@@ -42,20 +41,4 @@ def _pooled(model: Any, batch: TokenBatch, pooling: Pooling) -> torch.Tensor:
     device = next(model.parameters()).device
     inputs = model_inputs(batch, model.config, device=device, token_types=uses_token_types(model.config))
     hidden = model(**inputs).last_hidden_state
-    if "packing" in inputs:
-        return _pool_pack(hidden, inputs["packing"], pooling)
-    mask = inputs["attention_mask"]
-    if pooling == "cls":
-        return hidden[:, 0]
-    if pooling == "last_token":
-        return hidden[torch.arange(len(hidden), device=device), mask.sum(1) - 1]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(1) / weights.sum(1)
-
-
-def _pool_pack(hidden: torch.Tensor, packing: Packing, pooling: Pooling) -> torch.Tensor:
-    if pooling == "cls":  # the last layer already kept first tokens only: [B, 1, H]
-        return hidden[:, 0]
-    if pooling == "last_token":
-        return hidden[0, packing.cu_seqlens[1:].long() - 1]
-    return segment_means(hidden[0], packing)
+    return pool_states(hidden, pooling, packing=inputs.get("packing"), mask=inputs.get("attention_mask"))

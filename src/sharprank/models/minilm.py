@@ -60,12 +60,17 @@ def _checked_folder(path: Path) -> Path:
             f"model folder {path} holds no config.json",
             fix=f"name one of its checkpoints: {', '.join(hint)}" if hint else "name a folder saved by save_pretrained",
         )
-    if not any((path / name).is_file() for name in _TOKENIZER_FILES):
+    if not has_tokenizer(path):
         raise UserError(
             f"model folder {path} holds no tokenizer",
             fix="save the tokenizer beside the model: tokenizer.save_pretrained(folder)",
         )
     return path
+
+
+def has_tokenizer(folder: str | Path) -> bool:
+    """Whether a local folder holds a tokenizer."""
+    return any((Path(folder) / name).is_file() for name in _TOKENIZER_FILES)
 
 
 @lru_cache(maxsize=1)

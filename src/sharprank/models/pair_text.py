@@ -4,6 +4,9 @@ Queries and passages are tokenised once each, in batches, without special tokens
 its two parts in the tokenizer's own pair layout (`[CLS] q [SEP] p [SEP]`, `<s> q </s></s> p </s>`, ...). The
 splice is checked against the tokenizer on real pairs; where it differs, pairs are tokenised one call at a time.
 
+Language models are asked with a prompt (`prompts`): its pieces take the places of the special tokens, and a pair is
+spliced from them by definition.
+
 Truncation: the passage is cut, never the query, unless the query alone would fill the pair: a query keeps at
 most `query_max_length` tokens (three quarters of `max_length` by default, FlagReranker's rule).
 """
@@ -16,10 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, Tokens
+from sharprank.models.prompts import PASSAGE, QUERY, Prompt
 from sharprank.progress import say
 
 _CHUNK = 1024
+_LEAST_ROOM = 8
+"""Tokens that a prompt has to leave for query and passage."""
+
 _PROBE = ("what is asked", "the passage that answers it")
 
 
@@ -45,30 +53,59 @@ class PairTokenizer:
     Args:
         tokenizer: a transformers tokenizer.
         max_length: tokens of a whole pair, special tokens included.
-        query_max_length: tokens a query keeps at most; default three quarters of `max_length`.
+        query_max_length: tokens a query keeps at most; default three quarters of what the prompt leaves.
+        prompt: the words around the two texts; None: the tokenizer's own special tokens.
+
+    Raises:
+        UserError: the prompt alone fills the pair.
     """
 
-    def __init__(self, tokenizer: Any, *, max_length: int, query_max_length: int | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, *, max_length: int, query_max_length: int | None = None, prompt: Prompt | None = None
+    ) -> None:
         self.tokenizer = tokenizer
-        self.layout = _layout(tokenizer)
+        self.prompt = prompt
+        self.layout = _layout(tokenizer) if prompt is None else _prompt_layout(tokenizer, prompt)
         room = max_length - (self.layout.num_special if self.layout else 4) - 1
+        if prompt is not None and room < _LEAST_ROOM:
+            raise UserError(
+                f"a pair of {max_length} tokens leaves {max(0, room)} for query and passage: the prompt alone has "
+                f"{self.num_special}",
+                fix=f"use {self.num_special + 64} tokens or more",
+            )
         self.max_length = max_length
-        self.query_max_length = max(1, min(query_max_length or max_length * 3 // 4, room))
-        self._splices: bool | None = None if self.layout else False
+        whole = max_length if prompt is None else room
+        self.query_max_length = max(1, min(query_max_length or whole * 3 // 4, room))
+        self._splices: bool | None = (None if prompt is None else True) if self.layout else False
+        self._around_query = ("", "") if prompt is None else tuple(prompt.query.split(QUERY))
+        self._before_passage = "" if prompt is None else prompt.passage.split(PASSAGE)[0]
+        self._query_end = _encode(tokenizer, [self._around_query[1]], None)[0] if self._around_query[1] else []
 
     def queries(self, texts: Sequence[str]) -> Tokens:
         """Token ids of queries, cut to `query_max_length`, without special tokens."""
-        return self._parts(texts, self.query_max_length)
+        start, end = self._around_query
+        ids = self._ids([f"{start}{text}{end}" for text in texts] if start or end else texts, None)
+        return Tokens.of([self.cut_query(row, self.query_max_length) for row in ids])
+
+    def cut_query(self, ids: Any, limit: int) -> Any:
+        """A query's token ids shortened to `limit`, what the prompt puts behind the query kept."""
+        if len(ids) <= limit:
+            return ids
+        end = self._query_end[-limit:]
+        return [*ids[: limit - len(end)], *end]
 
     def passages(self, texts: Sequence[str], *, whole: bool = False) -> Tokens:
         """Token ids of passages without special tokens, cut to `max_length` unless `whole`."""
-        return self._parts(texts, None if whole else self.max_length)
+        start = self._before_passage
+        return Tokens.of(
+            self._ids([start + text for text in texts] if start else texts, None if whole else self.max_length)
+        )
 
-    def _parts(self, texts: Sequence[str], limit: int | None) -> Tokens:
+    def _ids(self, texts: Sequence[str], limit: int | None) -> list[list[int]]:
         ids: list[list[int]] = []
         for start in range(0, len(texts), _CHUNK):
             ids += _encode(self.tokenizer, list(texts[start : start + _CHUNK]), limit)
-        return Tokens.of(ids)
+        return ids
 
     def splice(self, query_ids: np.ndarray, passage_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ids, types) of one pair from its two parts; the passage is cut to the room that is left."""
@@ -141,6 +178,24 @@ def _encode(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[in
     # Truncation happens here and not in the tokenizer: its truncation state is shared between threads.
     encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
     return [ids[:limit] for ids in encoded]
+
+
+def _prompt_layout(tokenizer: Any, prompt: Prompt) -> PairLayout:
+    """The prompt's pieces as token ids; language models have one token type."""
+    parts = {name: _joined(tokenizer, prompt.pieces(name)) for name in ("before", "between", "after")}
+    if prompt.starts_with_bos:
+        if tokenizer.bos_token_id is None:
+            raise UserError(
+                "the prompt starts with a first token, and this tokenizer has none", fix="use another prompt"
+            )
+        parts["before"] = np.concatenate([[tokenizer.bos_token_id], parts["before"]]).astype(np.int64)
+    return PairLayout(
+        **parts, query_type=0, passage_type=0, between_type=np.zeros(len(parts["between"]), dtype=np.int64)
+    )
+
+
+def _joined(tokenizer: Any, pieces: list[str]) -> np.ndarray:
+    return np.asarray([token for ids in _encode(tokenizer, pieces, None) for token in ids] if pieces else [], np.int64)
 
 
 def _layout(tokenizer: Any) -> PairLayout | None:

@@ -14,7 +14,7 @@ import torch
 
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
-from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
+from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
 from sharprank.models.devices import choose_device, choose_dtype, token_budget
 from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer
@@ -28,22 +28,21 @@ _PAIRS_AT_ONCE = 20_000
 """Pairs tokenised together: enough to meet every passage once for most query sets, few enough for memory."""
 
 
-def score_sequences(
-    model: Any, sequences: Sequence[TokenPair], *, device: torch.device, budget: int
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield (indices, raw scores float32) for batches of token pairs under a token budget.
+def plan_of(config: Any, sequences: Sequence[TokenPair], *, budget: int) -> list[list[int]]:
+    """Which sequences share a forward pass, for a model of this configuration."""
+    lengths = np.asarray([len(ids) for ids, _ in sequences])
+    return list(plan_batches(lengths, budget=budget, packed=config._attn_implementation == ATTENTION_NAME))
+
+
+def score_batch(model: Any, sequences: Sequence[TokenPair], *, config: Any, device: torch.device) -> np.ndarray:
+    """Raw scores float32 [B] of token pairs in one forward pass; the caller switches gradients off.
 
     Args:
-        model: a sequence classifier with one label, in evaluation mode.
+        model: its `logits` are [B, 1]; in evaluation mode.
+        config: the model's, which an engine around it may hide.
     """
-    lengths = np.asarray([len(ids) for ids, _ in sequences])
-    packed, types = model.config._attn_implementation == ATTENTION_NAME, uses_token_types(model.config)
-    for indices in plan_batches(lengths, budget=budget, packed=packed):
-        batch = TokenBatch.of([sequences[i] for i in indices])
-        with torch.inference_mode():
-            logits = model(**model_inputs(batch, model.config, device=device, token_types=types)).logits
-            scores = logits[:, 0].float().cpu().numpy()
-        yield indices, scores
+    inputs = model_inputs(TokenBatch.of(sequences), config, device=device, token_types=uses_token_types(config))
+    return model(**inputs).logits[:, 0].float().cpu().numpy()
 
 
 class PairScorer:
@@ -78,16 +77,35 @@ class PairScorer:
         device: str | torch.device | None = None,
         trust_remote_code: bool = False,
         seed: int = 0,
+        asked: Asked | None = None,
     ) -> PairScorer:
-        """Load a reranker from a folder, a hub id or `minilm` (whose head is then untrained).
+        """Load a reranker from a folder (an adapter's too), a hub id or `minilm` (whose head is then untrained).
 
         Raises:
-            UserError: see `load_cross_encoder` and `check_max_length`.
+            UserError: see `open_reranker` and `Checkpoint`.
+        """
+        checkpoint = open_reranker(path, asked=asked, trust_remote_code=trust_remote_code)
+        return cls.of(checkpoint, max_length=max_length, dtype=dtype, device=device, seed=seed)
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        max_length: int | None = None,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        seed: int = 0,
+        flag: str = "max_length",
+    ) -> PairScorer:
+        """Load the weights of a reranker that was opened.
+
+        Raises:
+            UserError: see `Checkpoint`.
         """
         chosen = choose_device(device)
-        model, tokenizer = load_cross_encoder(path, trust_remote_code=trust_remote_code, seed=seed)
-        length = check_max_length(max_length, model.config, tokenizer, flag="max_length")
-        return cls(model, PairTokenizer(tokenizer, max_length=length), device=chosen, dtype=choose_dtype(dtype, chosen))
+        pair_tokenizer = checkpoint.pair_tokenizer(max_length, flag=flag)
+        return cls(checkpoint.load(seed=seed), pair_tokenizer, device=chosen, dtype=choose_dtype(dtype, chosen))
 
     def score(
         self, pairs: Sequence[tuple[str, str]], *, windows: WindowRule | None = None, progress: str | None = None
@@ -123,7 +141,11 @@ class PairScorer:
         return self.pair_tokenizer.encode(pairs), np.arange(len(pairs))
 
     def _batches(self, sequences: Sequence[TokenPair]) -> Iterator[tuple[list[int], np.ndarray]]:
-        return score_sequences(self.model, sequences, device=self.device, budget=self.budget)
+        config = self.model.config
+        for indices in plan_of(config, sequences, budget=self.budget):
+            with torch.inference_mode():
+                scores = score_batch(self.model, [sequences[i] for i in indices], config=config, device=self.device)
+            yield indices, scores
 
     def _refuse_nan(self, scores: np.ndarray, pairs: Sequence[tuple[str, str]]) -> None:
         bad = np.flatnonzero(~np.isfinite(scores))

@@ -65,7 +65,10 @@ def pair_windows(
     windows: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[int] = []
     for owner, (query, passage) in enumerate(pairs):
-        query_ids, passage_ids = query_tokens[queries[query]][:query_limit], passage_tokens[passages[passage]]
+        query_ids, passage_ids = (
+            tokenizer.cut_query(query_tokens[queries[query]], query_limit),
+            passage_tokens[passages[passage]],
+        )
         for window in rule.cut(len(passage_ids), length - tokenizer.num_special - len(query_ids)):
             part = passage_ids[window]
             windows.append(tokenizer.splice(query_ids, part) if splices else tokenizer.join(query_ids, part))

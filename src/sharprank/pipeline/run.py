@@ -109,13 +109,11 @@ def make_plan(config: RunConfig) -> Plan:
 
 def _check_models(config: RunConfig) -> None:
     """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
-    from sharprank.models.cross_encoder import check_max_length
-    from sharprank.models.loading import load_config, load_tokenizer
+    from sharprank.models.checkpoint import open_reranker
     from sharprank.models.minilm import resolve_model
 
     resolve_model(config.embedder_name_or_path)
-    path = resolve_model(config.model_name_or_path)
-    check_max_length(config.max_len, load_config(path), load_tokenizer(path))
+    open_reranker(config.model_name_or_path).pair_tokenizer(config.max_len)
 
 
 def _report(config: RunConfig, plan: Plan) -> str:

@@ -18,18 +18,22 @@ reranker.compute_score([("a query", "a passage")])  # raw scores, higher is bett
 reranker.rank("a query", ["a passage", "another passage"])
 ```
 
-It is a plain transformers sequence-classification model with one label: `AutoModelForSequenceClassification`,
-sentence-transformers' `CrossEncoder` and FlagEmbedding's `FlagReranker` load it as well. A pair longer than
-{max_length} tokens is shortened by cutting the passage.
+{loads_with} A pair longer than {max_length} tokens is shortened by cutting the passage.
 """
 
 
 def write_card(
-    folder: Path, *, settings: Mapping[str, Any], measures: Mapping[str, float], versions: Mapping[str, str]
+    folder: Path,
+    *,
+    settings: Mapping[str, Any],
+    measures: Mapping[str, float],
+    versions: Mapping[str, str],
+    loads_with: str,
 ) -> None:
     """Write `README.md` into a checkpoint folder.
 
     Args:
+        loads_with: what else loads it, in a sentence.
         settings: those that decide the result of the run.
         measures: final measures on the evaluation groups; may be empty.
     """
@@ -50,7 +54,7 @@ def write_card(
     if measures:
         lines += ["", "| measure on the evaluation groups | |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in measures.items()]
-    lines += [_USE.format(path=folder.name, max_length=settings["max_len"])]
+    lines += [_USE.format(path=folder.name, max_length=settings["max_len"], loads_with=loads_with)]
     lines += ["## How it was made", "", "```json", json.dumps(dict(settings), indent=1, ensure_ascii=False), "```", ""]
     lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

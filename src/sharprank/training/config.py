@@ -16,32 +16,12 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from sharprank.errors import UserError
 from sharprank.losses.catalog import LOSSES
 from sharprank.progress import say
+from sharprank.training.engines import check_deepspeed
+from sharprank.training.model_config import ModelOptions
+
+__all__ = ["DataOptions", "ModelOptions", "RerankTrainingArguments"]
 
 SAVES_PER_RUN = 10
-
-
-@dataclass(kw_only=True)
-class ModelOptions:
-    """Which model to start from."""
-
-    model_name_or_path: str = field(
-        metadata={
-            "aliases": ["-m"],
-            "help": "folder, hub id, or 'minilm': a reranker, or an encoder that gets a new head",
-        }
-    )
-    config_name: str | None = field(default=None, metadata={"help": "configuration, if not the model's own"})
-    tokenizer_name: str | None = field(default=None, metadata={"help": "tokenizer, if not the model's own"})
-    cache_dir: str | None = field(default=None, metadata={"help": "where models from the hub are kept"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run code that comes with the model"})
-    dropout: float | None = field(
-        default=None, metadata={"help": "dropout while training, in place of the model's own (0 suits short runs)"}
-    )
-
-    def check(self) -> None:
-        """Refuse what cannot work."""
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout {self.dropout} is no share", fix="use a number from 0 to below 1")
 
 
 @dataclass(kw_only=True)
@@ -121,6 +101,7 @@ class RerankTrainingArguments(TrainingArguments):
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
+        check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
         if not torch.cuda.is_available() and not torch.backends.mps.is_available():
             self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16

@@ -17,17 +17,17 @@ from sharprank.errors import UserError
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.losses.catalog import LOSSES
-from sharprank.models.cross_encoder import check_max_length, load_cross_encoder
+from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
+from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
-from sharprank.models.loading import load_config, load_tokenizer, quiet_transformers
-from sharprank.models.minilm import resolve_model
-from sharprank.models.pair_text import PairTokenizer
+from sharprank.models.loading import quiet_transformers
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import TrainRow
 from sharprank.training.card import write_card
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
+from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import RankingEvaluation
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
@@ -79,10 +79,9 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     eval_rows = _evaluation_rows(data)
     if eval_rows:
         args.rank_while_training()
-    path = resolve_model(model_options.model_name_or_path)
-    config = load_config(model_options.config_name or path, **_loading(model_options))
-    tokenizer = load_tokenizer(model_options.tokenizer_name or path, **_loading(model_options))
-    max_length = check_max_length(data.max_len, config, tokenizer)
+    checkpoint = model_options.open()
+    pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
+    max_length = pair_tokenizer.max_length
     settings = _settings(model_options, data, args, num_rows=len(rows), max_length=max_length)
     output_dir = Path(str(args.output_dir))
     state = _agreed_state(output_dir, settings, args)
@@ -91,10 +90,11 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         return TrainingResult(output_dir, was_finished=True)
     _say_arithmetic(rows, eval_rows, data, args, max_length)
 
-    pair_tokenizer = PairTokenizer(tokenizer, max_length=max_length, query_max_length=data.query_max_len)
     set_seed(args.seed)
+    with whole_weights(args):
+        model = _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed)
     trainer = _trainer(
-        _model(model_options, seed=args.seed),
+        model,
         args,
         dataset=GroupDataset(rows, pair_tokenizer, group_size=data.train_group_size, seed=args.seed),
         eval_rows=eval_rows,
@@ -103,7 +103,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         say(f"continuing from {state.checkpoint}")
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        return _finish(trainer, settings, output_dir)
+        return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind])
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
@@ -114,10 +114,6 @@ def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTraini
         if not agreed[0].finished:
             prepare_folder(output_dir, settings, agreed[0], overwrite=args.overwrite_output_dir)
     return broadcast_object_list(agreed)[0]
-
-
-def _loading(options: ModelOptions) -> dict[str, Any]:
-    return {"trust_remote_code": options.trust_remote_code, "cache_dir": options.cache_dir}
 
 
 def _check_arguments(data: DataOptions, args: RerankTrainingArguments) -> None:
@@ -166,14 +162,13 @@ def _settings(
     """The settings that decide the result of the run."""
     values = args.to_dict()
     return {
-        "model_name_or_path": model_options.model_name_or_path,
+        **model_options.settings(),
         "train_data": describe_inputs([data.train_data]),
         "sub_data_name": data.sub_data_name,
         "num_rows": num_rows,
         "train_group_size": data.train_group_size,
         "max_len": max_length,
         "query_max_len": data.query_max_len,
-        "dropout": model_options.dropout,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: values[name] for name in _DECIDING},
     }
@@ -200,15 +195,8 @@ def _say_arithmetic(
     )
 
 
-def _model(options: ModelOptions, *, seed: int) -> Any:
-    model, _ = load_cross_encoder(
-        options.model_name_or_path,
-        seed=seed,
-        config_name=options.config_name,
-        tokenizer_name=options.tokenizer_name,
-        for_training=True,
-        **_loading(options),
-    )
+def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int) -> Any:
+    model = checkpoint.load(seed=seed, for_training=True, lora=options.lora())
     if options.dropout is not None:
         set_dropout(model, options.dropout)
     use_byte_dropout(model)
@@ -242,14 +230,25 @@ def _trainer(
     return trainer
 
 
-def _finish(trainer: RerankTrainer, settings: dict[str, Any], output_dir: Path) -> TrainingResult:
+def _finish(trainer: RerankTrainer, options: ModelOptions, settings: dict[str, Any], loads_with: str) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
+    output_dir = Path(str(trainer.args.output_dir))
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
-    trainer.save_model(str(output_dir))
+    _save_reranker(trainer, output_dir, merged=options.use_lora and options.save_merged_lora_model)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
-        write_card(output_dir, settings=settings, measures=measures, versions=versions())
+        write_card(output_dir, settings=settings, measures=measures, versions=versions(), loads_with=loads_with)
         write_run(output_dir, settings, finished=True, measures=measures, versions=versions())
     return TrainingResult(output_dir, measures, history)
+
+
+def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:
+    """Save what was trained; an adapter that is to be merged is saved first and merged as whoever loads it would."""
+    adapter_dir = output_dir / "adapter"
+    trainer.save_model(str(adapter_dir if merged else output_dir))
+    if merged and trainer.args.should_save:
+        checkpoint = open_reranker(str(adapter_dir))
+        with whole_weights(trainer.args):
+            save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)

@@ -7,7 +7,6 @@ measures on fixed groups). Optimizer, schedule, precision, checkpoints, resuming
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from sharprank.losses.groups import RankingLoss
 from sharprank.models.batches import model_inputs
 from sharprank.models.packing import uses_token_types
 from sharprank.training.collapse import CollapseWatch
+from sharprank.training.engines import Engine
 from sharprank.training.groups import GroupBatch, GroupDataset, GroupSampler, group_loader
 from sharprank.training.ranking import RankingEvaluation
 from sharprank.training.report import TrainingProgress
@@ -52,6 +52,7 @@ class RerankTrainer(Trainer):
         self.micro_batch_tokens = micro_batch_tokens
         self.evaluation = evaluation
         self.collapse = CollapseWatch(loss, warmup_steps=self.args.warmup_steps)
+        self.engine = Engine(self.accelerator)
         self.useful_tokens = 0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -85,14 +86,13 @@ class RerankTrainer(Trainer):
         items = float(num_items_in_batch) if num_items_in_batch is not None else self.loss.count(inputs.group_lengths)
         share = self.args.world_size / items if inputs.counted else 0.0
         total = torch.zeros((), device=self.args.device)
-        micro_batches = list(inputs.micro_batches(self.micro_batch_tokens))
+        micro_batches = self.engine.in_step(list(inputs.micro_batches(self.micro_batch_tokens)))
         for index, micro_batch in enumerate(micro_batches):
-            is_last = index == len(micro_batches) - 1
-            with contextlib.nullcontext() if is_last else self.accelerator.no_sync(model):
+            with self.engine.backward(model, is_last=index == len(micro_batches) - 1) as options:
                 with self.compute_loss_context_manager():
                     scores = self._scores(model, micro_batch)
-                    value = self._loss(scores, micro_batch) * share
-                self.accelerator.backward(value)
+                    value = self._loss(scores, micro_batch) * (share if micro_batch.counted else 0.0)
+                self.accelerator.backward(value, **options)
             total += value.detach()
             self.collapse.see(scores.detach(), micro_batch)
         self.useful_tokens += inputs.tokens.num_tokens if inputs.counted else 0
@@ -113,8 +113,9 @@ class RerankTrainer(Trainer):
         """Rank the fixed evaluation groups and report the mean measures, `eval_nDCG@10` and the like."""
         if self.evaluation is None:
             raise ValueError("this trainer was made without evaluation groups")
-        model = self.accelerator.unwrap_model(self.model)
-        measures = self.evaluation.run(model, device=self.args.device, autocast=self.compute_loss_context_manager)
+        measures = self.evaluation.run(
+            self.engine.to_score(self), engine=self.engine, autocast=self.compute_loss_context_manager
+        )
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

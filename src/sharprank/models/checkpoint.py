@@ -1,0 +1,307 @@
+"""`open_reranker`: the one door from a name to a reranker, whatever it is made of.
+
+Behind it stand encoders with a head, encoders that get one, language models that are asked for an answer, and LoRA
+adapters of all of these. In front of it every stage sees the same three things: a transformers configuration, a
+`PairTokenizer`, and a model whose `logits` are [B, 1]. Opening reads and checks everything but the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sharprank.errors import UserError
+from sharprank.models.head import add_mean_layer
+from sharprank.models.loading import load_config, load_tokenizer, load_weights
+from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
+from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
+from sharprank.models.packing import enable_packing, is_bert_like, is_decoder, reads_first_tokens, usable_positions
+from sharprank.models.pair_text import PairTokenizer
+from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
+from sharprank.models.recipe import KEY, Recipe, stored_recipe
+from sharprank.models.scored import POOLINGS, answering_class, pooled_class, read_answers
+from sharprank.progress import say
+
+DEFAULT_MAX_LENGTH = 512
+"""Tokens of a pair, unless asked otherwise or trained otherwise; less where the model's own limit is lower."""
+
+
+_CLASSIFIER = (
+    "It is a plain transformers sequence-classification model with one label: `AutoModelForSequenceClassification`, "
+    "sentence-transformers' `CrossEncoder` and FlagEmbedding's `FlagReranker` load it as well."
+)
+LOADS_WITH = {
+    "head": _CLASSIFIER,
+    "new_head": _CLASSIFIER,
+    "pooled": "It is an encoder with a pooling and a linear head: sentence-transformers' `CrossEncoder` loads it as "
+    "well (not where the pooling is `weighted`), and `AutoModel` the encoder alone.",
+    "answers": "It is a plain transformers language model: `AutoModelForCausalLM` loads it as well, and its score is "
+    "the logit of an answer. The prompt and the answers are in `config.json` under `sharprank`.",
+}
+"""What else loads a checkpoint of each kind, for its card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the user asks of a model's use; None leaves a choice to the checkpoint.
+
+    Attributes:
+        pooling: a pooling head in place of the family's own.
+        prompt: name or JSON file of a prompt.
+        instruction: in place of the prompt's own.
+    """
+
+    pooling: str | None = None
+    prompt: str | None = None
+    instruction: str | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot work."""
+        if self.pooling is not None and self.pooling not in POOLINGS:
+            raise UserError(f"--pooling {self.pooling!r} is unknown", fix=f"use one of: {', '.join(POOLINGS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A reranker whose weights are not loaded yet; `open_reranker` makes one.
+
+    Attributes:
+        name: as the user said it.
+        path: what transformers loads, the base model of an adapter.
+        kind: "head" (the family's classifier), "new_head", "pooled" (our head), "answers" (a language model).
+        trained: the head it has is not new.
+    """
+
+    name: str
+    path: str
+    config: Any
+    tokenizer: Any
+    recipe: Recipe
+    kind: str
+    trained: bool
+    adapter: Adapter | None = None
+    trust_remote_code: bool = False
+    cache_dir: str | None = None
+
+    def max_length(self, asked: int | None, *, flag: str = "--max_len") -> int:
+        """Tokens of a pair: as asked, or as trained, or up to 512.
+
+        Raises:
+            UserError: longer than the model has positions for.
+        """
+        return check_max_length(asked, self.config, self.tokenizer, flag=flag, trained=self.recipe.max_length)
+
+    def pair_tokenizer(
+        self, max_length: int | None = None, *, query_max_length: int | None = None, flag: str = "--max_len"
+    ) -> PairTokenizer:
+        """What turns pairs into token ids, the same in training, evaluation and use.
+
+        Raises:
+            UserError: see `max_length` and `PairTokenizer`.
+        """
+        length = self.max_length(max_length, flag=flag)
+        return PairTokenizer(
+            self.tokenizer, max_length=length, query_max_length=query_max_length, prompt=self.recipe.prompt
+        )
+
+    def load(self, *, seed: int = 0, packed: bool = True, for_training: bool = False, lora: Lora | None = None) -> Any:
+        """The model, in float32, ready for `model_inputs`.
+
+        Args:
+            seed: a new head is drawn from it; `for_training=False` says so, since its scores mean nothing yet.
+            lora: train an adapter of this shape, or go on with the adapter that was opened; without it an adapter is
+                merged into its base.
+
+        Raises:
+            UserError: the weights are not there, not safetensors, or of another model.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = load_weights(self._class(), self.path, config=copy.deepcopy(self.config), **self._hub())
+        if self.kind == "new_head":
+            add_mean_layer(model)
+        if self.kind == "answers":
+            assert self.recipe.prompt is not None
+            read_answers(model, answer_ids(self.recipe.prompt, self.tokenizer))
+        if not self.trained and not for_training:
+            say(f"note: {self.name} has no classification head; its new head (seed {seed}) is untrained")
+        if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
+            say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
+        self.recipe.store(model.config)
+        if self.adapter is not None:
+            return load_adapter(model, self.adapter, trainable=lora is not None)
+        if lora is not None:
+            return add_adapter(model, lora, base=self.base, seed=seed, fresh_parts=self._fresh_parts(model))
+        return model
+
+    @property
+    def base(self) -> str:
+        """What an adapter calls its base model: a hub id or alias as it is, a folder by its full path."""
+        folder = Path(self.path)
+        return str(folder.resolve()) if folder.is_dir() and self.name != MINILM else self.name
+
+    def _fresh_parts(self, model: Any) -> tuple[str, ...]:
+        """Modules of the base model that a new head brought with it, by the end of their names."""
+        if self.kind != "new_head" or not is_bert_like(self.config):
+            return ()
+        pooler = ("pooler",) if getattr(model.base_model, "pooler", None) is not None else ()
+        return (f"layer.{model.config.num_hidden_layers - 1}", *pooler)
+
+    def trained_with(self, *, max_length: int) -> Checkpoint:
+        """The checkpoint that training with pairs of `max_length` tokens leaves behind."""
+        return replace(self, recipe=replace(self.recipe, max_length=max_length))
+
+    def _hub(self) -> dict[str, Any]:
+        return {"trust_remote_code": self.trust_remote_code, "cache_dir": self.cache_dir}
+
+    def _class(self) -> Any:
+        from transformers import AutoModelForSequenceClassification
+
+        if self.kind == "pooled":
+            assert self.recipe.pooling is not None
+            return pooled_class(self.config, self.recipe.pooling, trust_remote_code=self.trust_remote_code)
+        if self.kind == "answers":
+            return answering_class(self.config, trust_remote_code=self.trust_remote_code)
+        return AutoModelForSequenceClassification
+
+
+def open_reranker(
+    name: str,
+    *,
+    asked: Asked | None = None,
+    trust_remote_code: bool = False,
+    cache_dir: str | None = None,
+    config_name: str | None = None,
+    tokenizer_name: str | None = None,
+) -> Checkpoint:
+    """Find a reranker and read everything about it but its weights.
+
+    Args:
+        name: a folder (an adapter's too), a hub id, or `minilm`.
+
+    Raises:
+        UserError: no such model, no tokenizer, several labels, answers that are no single tokens, an adapter without
+            its base.
+    """
+    asked = asked or Asked()
+    asked.check()
+    hub: dict[str, Any] = {"trust_remote_code": trust_remote_code, "cache_dir": cache_dir}
+    adapter = find_adapter(name, cache_dir=cache_dir)
+    path = resolve_model(name) if adapter is None else resolve_base(adapter)
+    own = name if adapter is not None and has_tokenizer(name) else path
+    config = load_config(config_name or path, **hub)
+    tokenizer = load_tokenizer(tokenizer_name or own, **hub)
+    if adapter is not None and adapter.recipe is not None:
+        setattr(config, KEY, adapter.recipe)
+    recipe = stored_recipe(config, where=name)
+    kind, trained = _kind(config, recipe, asked)
+    recipe = _recipe(recipe, asked, kind, tokenizer, name=name)
+    _check(config, recipe, kind, name=name)
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    if kind != "answers":
+        config.num_labels = 1
+    if kind == "new_head" and config.model_type == "modernbert":
+        config.classifier_pooling = "mean"
+    return Checkpoint(
+        name=name,
+        path=path,
+        config=config,
+        tokenizer=tokenizer,
+        recipe=recipe,
+        kind=kind,
+        trained=trained or adapter is not None,
+        adapter=adapter,
+        **hub,
+    )
+
+
+def resolve_base(adapter: Adapter) -> str:
+    """The base model of an adapter.
+
+    Raises:
+        UserError: it is not there.
+    """
+    try:
+        return resolve_model(adapter.base)
+    except UserError as error:
+        raise UserError(
+            f"adapter {adapter.folder} belongs to the base model {adapter.base}, which is not there: {error.problem}",
+            fix="put the base model there, or write where it is into base_model_name_or_path of adapter_config.json",
+        ) from error
+
+
+def _kind(config: Any, recipe: Recipe, asked: Asked) -> tuple[str, bool]:
+    """What the model is made of, and whether its head was trained; decided by its architecture, never by its name."""
+    names = config.architectures or []
+    if asked.pooling is not None:
+        return "pooled", recipe.pooling == asked.pooling
+    if recipe.pooling is not None:
+        return "pooled", True
+    if any("ForSequenceClassification" in name for name in names):
+        return "head", True
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) and is_decoder(config):
+        return "answers", True
+    return "new_head", False
+
+
+def _recipe(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, *, name: str) -> Recipe:
+    """The stored recipe with what is asked for in its place, and a prompt where a language model has none."""
+    if kind == "pooled":
+        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling)
+    if asked.prompt is not None:
+        recipe = replace(recipe, prompt=read_prompt(asked.prompt))
+    if kind == "answers" and recipe.prompt is None:
+        chosen, prompt = choose_prompt(tokenizer)
+        say(f"note: {name} is a language model without a stored prompt; it is asked by {chosen!r} (--prompt)")
+        recipe = replace(recipe, prompt=prompt)
+    if asked.instruction is not None and recipe.prompt is None:
+        raise UserError("--instruction belongs to a prompt, and this model has none", fix="add --prompt")
+    if recipe.prompt is not None:
+        prompt = with_instruction(recipe.prompt, asked.instruction)
+        if kind == "answers":
+            answer_ids(prompt, tokenizer)
+        recipe = replace(recipe, prompt=prompt)
+    return recipe
+
+
+def _check(config: Any, recipe: Recipe, kind: str, *, name: str) -> None:
+    if kind == "head" and config.num_labels != 1:
+        raise UserError(
+            f"model {name} classifies into {config.num_labels} labels; a reranker has one score",
+            fix="name a reranker (one label), or the plain encoder to train a new head on",
+        )
+    if kind == "pooled" and recipe.pooling == "cls" and is_decoder(config):
+        raise UserError(
+            f"--pooling cls: the first token of {config.model_type} sees nothing but itself", fix="use last or mean"
+        )
+    if kind == "answers" and (recipe.prompt is None or recipe.prompt.yes is None):
+        raise UserError(f"the prompt of {name} has no answer 'yes'", fix="name one, or use --pooling last")
+
+
+def check_max_length(
+    max_length: int | None, config: Any, tokenizer: Any, *, flag: str = "--max_len", trained: int | None = None
+) -> int:
+    """The pair length to use (tokens): as asked, as trained, or the model's own limit up to 512.
+
+    Raises:
+        UserError: longer than the model has positions for.
+    """
+    positions = usable_positions(config)
+    limits = [positions, getattr(tokenizer, "model_max_length", None)]
+    limit = min((int(value) for value in limits if value is not None and value < 10**9), default=None)
+    if max_length is None:
+        wanted = trained or DEFAULT_MAX_LENGTH
+        return min(wanted, limit) if limit is not None else wanted
+    if positions is not None and max_length > positions:
+        raise UserError(
+            f"{flag} {max_length} is more than the {positions} positions of this model",
+            fix=f"use {flag} {positions} or less",
+        )
+    if max_length < 8:
+        raise UserError(f"{flag} {max_length} leaves no room for a pair", fix=f"use {flag} 16 or more")
+    return max_length

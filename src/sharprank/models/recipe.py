@@ -1,0 +1,62 @@
+"""What a reranker needs beyond its family's configuration, kept under `sharprank` in the checkpoint's config.json.
+
+Other tools ignore the key. Whatever a flag asks for wins over what is stored, and is stored in what is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sharprank.errors import UserError
+from sharprank.models.prompts import Prompt, prompt_from
+
+KEY = "sharprank"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a checkpoint is used.
+
+    Attributes:
+        pooling: of our own head ("cls", "mean", "last", "weighted"); None: the family's head.
+        prompt: the words around query and passage; None: the tokenizer's own pair.
+        max_length: tokens of a pair in training; None: not known.
+    """
+
+    pooling: str | None = None
+    prompt: Prompt | None = None
+    max_length: int | None = None
+
+    def store(self, config: Any) -> None:
+        """Write it into a transformers configuration; nothing is written where there is nothing to say."""
+        values = {
+            "pooling": self.pooling,
+            "prompt": None if self.prompt is None else self.prompt.to_dict(),
+            "max_length": self.max_length,
+        }
+        told = {name: value for name, value in values.items() if value is not None}
+        if told:
+            setattr(config, KEY, told)
+
+
+def stored_recipe(config: Any, *, where: str) -> Recipe:
+    """What a configuration says of itself; an empty recipe where it says nothing.
+
+    Raises:
+        UserError: the key holds something else.
+    """
+    values = getattr(config, KEY, None)
+    if values is None:
+        return Recipe()
+    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "prompt", "max_length"}:
+        raise UserError(
+            f"{where}: {KEY!r} in its config.json is {values!r}", fix="it was made by a newer sharprank: pip install -U"
+        )
+    prompt = values.get("prompt")
+    return Recipe(
+        pooling=values.get("pooling"),
+        prompt=None if prompt is None else prompt_from(prompt, where=f"{where}: the prompt in its config.json"),
+        max_length=values.get("max_length"),
+    )

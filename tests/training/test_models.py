@@ -1,0 +1,110 @@
+"""Training every kind of reranker with the one command: pooled encoders, language models, adapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from sharprank.cli.train import main
+from sharprank.models.scoring import PairScorer
+from sharprank.training.resume import checkpoints
+
+PAIRS = [("cat and dog 1", "cat dog tree"), ("cat and dog 1", "river house green " * 10), ("read", "file")]
+KINDS = {
+    "pooled": {"model": "tiny_encoder", "pooling": "mean", "learning_rate": 3e-3},
+    "language model": {"model": "tiny_qwen3", "prompt": "qwen3", "instruction": "Find animals."},
+    "adapter": {"model": "tiny_bert", "use_lora": True, "lora_alpha": 64, "learning_rate": 5e-3},
+    "adapter on a new head": {"model": "tiny_encoder", "use_lora": True, "learning_rate": 3e-3},
+    "adapter of a language model": {
+        "model": "tiny_gemma",
+        "use_lora": True,
+        "lora_alpha": 64,
+        "learning_rate": 5e-3,
+        "gradient_checkpointing": True,
+    },
+}
+
+
+def losses(folder: Path) -> list[float]:
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+@pytest.fixture
+def words(arguments, request):
+    """Flags of a kind's tiny training."""
+
+    def of(kind: str, **flags) -> list[str]:
+        own = dict(KINDS[kind])
+        folder = request.getfixturevalue(own.pop("model"))
+        return arguments(**{"model_name_or_path": folder, **own, **flags})
+
+    return of
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_and_its_checkpoints_score_as_the_model_that_ranked(kind, words, eval_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(words(kind, eval_data=eval_file, num_train_epochs=5)) == 0, capsys.readouterr().err
+    curve = losses(out)
+    assert np.mean(curve[-6:]) < 0.85 * np.mean(curve[:3])
+    scores = PairScorer.load(str(out), device="cpu").score(PAIRS)
+    state = json.loads((out / "trainer_state.json").read_text())
+    best = Path(state["best_model_checkpoint"])
+    np.testing.assert_allclose(PairScorer.load(str(best), device="cpu").score(PAIRS), scores, atol=1e-4)
+    adapters = [folder for folder in (out, *checkpoints(out)) if (folder / "adapter_model.safetensors").is_file()]
+    assert len(adapters) == (len(checkpoints(out)) if "adapter" in kind else 0)
+    assert (out / "model.safetensors").is_file()
+    assert "untrained" not in capsys.readouterr().err
+
+
+def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp_path):
+    out, more = tmp_path / "out", tmp_path / "more"
+    assert main(words("adapter on a new head", save_merged_lora_model=False, num_train_epochs=1)) == 0
+    assert not (out / "model.safetensors").exists()
+    before = PairScorer.load(str(out), device="cpu").score(PAIRS)
+    flags = {"model_name_or_path": out, "output_dir": more, "num_train_epochs": 1, "save_merged_lora_model": False}
+    assert main(words("adapter on a new head", **{**flags, "learning_rate": 0.0})) == 0
+    np.testing.assert_allclose(PairScorer.load(str(more), device="cpu").score(PAIRS), before, atol=1e-5)
+    assert load_file(more / "adapter_model.safetensors").keys() == load_file(out / "adapter_model.safetensors").keys()
+    adapter = json.loads((more / "adapter_config.json").read_text())
+    assert Path(adapter["base_model_name_or_path"]).name.startswith("tiny_encoder")
+
+
+@pytest.mark.parametrize("kind", ["pooled", "adapter on a new head", "language model"])
+def test_an_interrupted_training_continues_to_the_same_weights(kind, words, eval_file, tmp_path, monkeypatch):
+    from sharprank.training.trainer import RerankTrainer
+
+    flags = {"eval_data": eval_file, "num_train_epochs": 2, "save_steps": 4}
+    assert main(words(kind, output_dir=tmp_path / "whole", **flags)) == 0
+    original = RerankTrainer.training_step
+
+    def stop_at_step_7(self, *args, **kwargs):
+        if self.state.global_step == 7:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RerankTrainer, "training_step", stop_at_step_7)
+        assert main(words(kind, output_dir=tmp_path / "broken", **flags)) == 130
+    assert main(words(kind, output_dir=tmp_path / "broken", **flags)) == 0
+    left, right = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(np.array_equal(left[name], right[name]) for name in left)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+
+
+def test_what_makes_no_adapter_or_no_pooling_is_refused(words, capsys):
+    for flags, message in (
+        ({"use_lora": True, "lora_rank": 0}, "--lora_rank 0"),
+        ({"target_modules": "query"}, "--target_modules belongs to an adapter"),
+        ({"pooling": "max"}, "--pooling 'max' is unknown"),
+        ({"use_lora": True, "target_modules": "nothing"}, "--target_modules nothing"),
+        ({"pooling": "mean", "instruction": "x"}, "--instruction belongs to a prompt"),
+    ):
+        own = {"model": "tiny_encoder"} | flags
+        assert main(words("pooled", **{k: v for k, v in own.items() if k != "model"})) == 2
+        assert message in capsys.readouterr().err
