@@ -23,6 +23,8 @@ from sharprank.formats.writers import write_json
 from sharprank.provenance import versions
 
 NUM_ROWS = 1000
+SIZE = 256
+"""Dimensions of the tiny encoder's vectors."""
 MB = 1e6
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "rows.jsonl", NUM_ROWS)
-        encoder = str(write_encoder(folder / "encoder"))
+        encoder = str(write_encoder(folder / "encoder", hidden_size=SIZE))
         results = {"tiny": [measure(folder, count, encoder) for count in options.passages]}
         if options.minilm:
             results["minilm"] = [measure(folder, options.minilm, "minilm")]
@@ -75,7 +77,10 @@ def main() -> None:
     if last["passages"] > first["passages"]:
         growth = (last["peak_bytes"] - first["peak_bytes"]) / (last["passages"] - first["passages"])
         print(f"one more passage takes {growth:.1f} bytes of memory")
-    write_json(options.output, {"rows": NUM_ROWS, "results": results, "growth": growth, "versions": versions()})
+    write_json(
+        options.output,
+        {"rows": NUM_ROWS, "dimensions": SIZE, "results": results, "growth": growth, "versions": versions()},
+    )
 
 
 if __name__ == "__main__":

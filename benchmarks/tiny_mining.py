@@ -24,7 +24,7 @@ def write_encoder(folder: Path, *, hidden_size: int = 32, seed: int = 0) -> Path
         hidden_size=hidden_size,
         num_hidden_layers=1,
         num_attention_heads=2,
-        intermediate_size=2 * hidden_size,
+        intermediate_size=hidden_size,
         max_position_embeddings=64,
         initializer_range=0.2,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from sharprank.errors import UserError
+from sharprank.mining import mine as mine_module
 from sharprank.mining.config import MineConfig
 from sharprank.mining.mine import mine
 
@@ -372,6 +374,73 @@ def test_report_and_candidates_are_written_beside_and_again_when_they_are_gone(p
     again = with_numbers(paths, encoder, **extra)
     assert not again.was_done and again.output_path == first.output_path
     assert {path: Path(path).read_bytes() for path in extra.values()} == written
+
+
+# --- the cache --------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_with_other_ranges_reads_and_embeds_nothing_again(paths, encoder, rows, tmp_path, monkeypatch):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"passage {i} 0.{i}"} for i in range(10, 60)])
+    first = with_numbers(paths, encoder, candidate_pool=str(pool), output_scores=True)
+    encoder.asked.clear()
+    monkeypatch.setattr("sharprank.mining.inputs.read_rows", None)
+    monkeypatch.setattr("sharprank.mining.inputs.read_passages", None)
+    other = {"output_file": str(tmp_path / "other.jsonl"), "range_for_sampling": "3-30"}
+    again = with_numbers(paths | other, encoder, candidate_pool=str(pool), output_scores=True)
+    assert encoder.asked == []
+    assert again.stats["pool"] == first.stats["pool"]
+    assert again.stats["rows"]["written"] == 30
+
+
+def test_rows_or_a_pool_that_changed_are_read_again(paths, encoder, rows, tmp_path):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"passage {i} 0.{i}"} for i in range(10, 60)])
+    with_numbers(paths, encoder, candidate_pool=str(pool))
+    write_rows(pool, [{"text": f"new passage {i} 0.{i}"} for i in range(10, 40)])
+    write_rows(Path(paths["input_file"]), rows[:7])
+    again = with_numbers(paths, encoder, candidate_pool=str(pool), overwrite=True)
+    assert (again.stats["pool"]["passages"], again.stats["rows"]["written"]) == (30, 7)
+    assert all(text.startswith("new") for row in read_rows(again.output_path) for text in row["neg"])
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_a_model_loads(paths, encoder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SHARPRANK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cache .* cannot be written") as caught:
+        with_numbers(paths, encoder)
+    assert "SHARPRANK_CACHE" in caught.value.fix
+    assert encoder.asked == []
+
+
+def test_an_output_without_its_statistics_is_never_left_by_a_kill_between_the_two(paths, encoder, monkeypatch):
+    renamed = []
+
+    def killed(source, target, rename=os.replace):
+        if len(renamed) == 1:
+            raise KeyboardInterrupt
+        renamed.append(str(target))
+        rename(source, target)
+
+    write = mine_module._write
+
+    def write_and_die(*args, **options):
+        patch.setattr("os.replace", killed)
+        write(*args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mine_module, "_write", write_and_die)
+        with_numbers(paths, encoder)
+    assert not Path(paths["output_file"]).exists() and renamed[0].endswith(".stats.json")
+    assert with_numbers(paths, encoder).stats["rows"]["written"] == 30
+
+
+def test_the_ids_of_a_collection_are_checked_without_holding_them(paths, encoder, tmp_path):
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    write_rows(folder / "corpus.jsonl", [{"_id": str(i % 29), "title": "T", "text": f"0.{i + 10}"} for i in range(30)])
+    write_rows(folder / "queries.jsonl", [{"_id": "q", "text": "a query"}])
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t10\t1\n")
+    with pytest.raises(UserError, match="id 0 stands there twice"):
+        with_numbers(paths, encoder, candidate_pool=str(folder))
 
 
 # --- statistics -------------------------------------------------------------------------------------------------

@@ -28,17 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _cache(argv: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(prog=PROG, description=DESCRIPTION)
+    parser.add_argument("action", choices=("ls", "rm"), help="ls: list the entries, the largest first; rm: delete some")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="rm: entries as `ls` names them, or their beginnings")
+    parser.add_argument("--all", action="store_true", help="rm: all entries")
+    parser.add_argument("--unused_days", type=float, metavar="DAYS", help="rm: what was not used for so many days")
     parser.add_argument("--embedding_cache", metavar="FOLDER", help="another cache than the default one")
-    commands = parser.add_subparsers(dest="command", metavar="ls|rm", required=True)
-    commands.add_parser("ls", help="list the entries: name, size, days since they were used, what they are")
-    free = commands.add_parser("rm", help="delete entries")
-    free.add_argument("names", nargs="*", metavar="NAME", help="entries as `ls` names them, or their beginnings")
-    free.add_argument("--all", action="store_true", help="delete all entries")
-    free.add_argument("--unused_days", type=float, metavar="DAYS", help="delete what was not used for so many days")
     options = parser.parse_args(argv)
     root = Path(options.embedding_cache).expanduser() if options.embedding_cache else cache_folder()
     found = list(entries(root))
-    if options.command == "ls":
+    if options.action == "ls":
         _list(root, found)
     else:
         _remove(root, _chosen(found, options))

@@ -277,4 +277,4 @@ def _first_of_its_key(hashes_MC: np.ndarray, order_M: np.ndarray) -> np.ndarray:
 
 def _mapped(path: Path, dtype: type[np.generic]) -> np.ndarray:
     """The numbers of a file, memory-mapped; an empty file cannot be."""
-    return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+    return np.asarray(np.memmap(path, dtype, mode="r")) if path.stat().st_size else np.empty(0, dtype)

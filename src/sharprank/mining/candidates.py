@@ -17,7 +17,7 @@ import numpy as np
 
 from sharprank.formats.cache import entry_folder, key_of
 from sharprank.formats.text_store import TextStore
-from sharprank.mining.costs import Costs, say_costs
+from sharprank.mining.costs import PROBE_TEXTS, Costs, say_costs
 from sharprank.mining.pool import Pool
 from sharprank.progress import Bar, say
 from sharprank.ranks import ALONE, Ranks
@@ -180,7 +180,7 @@ def find_candidates(
     texts = {"passages": pool, "queries": queries, "positives": beside if beside is not None else []}
     found = {name: work.inventory(name, some) for name, some in texts.items()}
     folder = _hits_folder(how, stores, found)
-    say_costs(_costs(encoder, how, texts, found), encode=lambda some: work.encode("passages", some, None))
+    say_costs(_costs(encoder, how, texts, found, pool), encode=lambda some: work.encode("passages", some, None))
     shards, query_shards, more = (work.fill(name, texts[name], found[name]) for name in texts)
     if index is not None:
         about = {"passages": [stores["passage"].key, found["passages"].key], "index_factory": how.index_factory}
@@ -264,15 +264,14 @@ def _measure_recall(
 
 
 def _costs(
-    encoder: Encoder, how: Searching, texts: Mapping[str, Sequence[str]], found: Mapping[str, Inventory]
+    encoder: Encoder, how: Searching, texts: Mapping[str, Sequence[str]], found: Mapping[str, Inventory], pool: Pool
 ) -> Costs:
     return Costs(
         num_texts={name: len(some) for name, some in texts.items()},
-        num_shards={name: len(inventory.names) for name, inventory in found.items()},
         num_missing={name: len(inventory.missing) for name, inventory in found.items()},
         vector_bytes=encoder.size * np.dtype(how.dtype).itemsize,
         k=how.k,
         cache=how.cache,
         num_ranks=how.ranks.count,
-        probe=[texts["passages"][i] for i in np.linspace(0, len(texts["passages"]) - 1, 64).astype(int).tolist()],
+        probe=[pool[i] for i in np.linspace(0, len(pool) - 1, PROBE_TEXTS).astype(int).tolist()],
     )

@@ -18,6 +18,7 @@ from sharprank.progress import is_first_rank, say, spoken_bytes, spoken_seconds
 from sharprank.retrieval.embeddings import SHARD_TEXTS
 
 HIT_BYTES = 12
+PROBE_TEXTS = 64
 SHARDS_WORTH_A_PROBE = 4
 """With fewer shards to make the bar will say in a moment how long it takes."""
 
@@ -28,8 +29,7 @@ class Costs:
 
     Attributes:
         num_texts: how many there are.
-        num_shards: how many shards they make.
-        num_missing: how many of those are not kept from an earlier run.
+        num_missing: how many of their shards are not kept from an earlier run.
         vector_bytes: of one text on disk.
         k: hits of a query.
         cache: where everything goes.
@@ -38,7 +38,6 @@ class Costs:
     """
 
     num_texts: Mapping[str, int]
-    num_shards: Mapping[str, int]
     num_missing: Mapping[str, int]
     vector_bytes: int
     k: int

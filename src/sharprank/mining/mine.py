@@ -196,11 +196,15 @@ def _read_stats(path: Path) -> dict[str, Any]:
 def _write(
     mined: Iterable[MinedRow], maker: RecordMaker, outputs: _Outputs, tally: Tally, *, stats: dict[str, Any]
 ) -> None:
-    """Write row by row; all files appear together at the end, complete, or not at all."""
+    """Write row by row; every file appears complete or not at all, the output last.
+
+    A kill before that leaves the others without an output, and then the rows are mined again.
+    """
     gallery = Gallery(maker.text_of, wanted=tally.wanted)
     with ExitStack() as stack:
-        stats_file, file = (stack.enter_context(atomic_open(path)) for path in (outputs.stats, outputs.rows))
+        file = stack.enter_context(atomic_open(outputs.rows))
         candidates = stack.enter_context(atomic_open(outputs.candidates)) if outputs.candidates else None
+        stats_file = stack.enter_context(atomic_open(outputs.stats))
         for one in mined:
             tally.add(one)
             file.write(json.dumps(maker.record(one), ensure_ascii=False) + "\n")
@@ -215,6 +219,7 @@ def _write(
         stats_file.write("\n")
         if outputs.report is not None:
             write_report(outputs.report, tally, gallery, stats=stats)
+        outputs.rows.resolve().unlink(missing_ok=True)  # an old one must not stand beside the new statistics
 
 
 def _about_pool(inputs: Inputs) -> dict[str, Any]:

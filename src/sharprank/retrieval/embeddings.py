@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from sharprank.formats.cache import check_cache, entry_folder, key_of
-from sharprank.progress import Bar, progress_bar
+from sharprank.progress import Bar, progress_bar, track
 from sharprank.ranks import ALONE, Ranks
 from sharprank.retrieval.stored import Shard, StoredArray, load_array, save_array
 
 SHARD_TEXTS = 4096
 """Texts of a shard: what a crash can cost, and part of what decides which texts share a forward pass (so no flag)."""
+
+SHARDS_WORTH_A_BAR = 100
 
 KIND = "embeddings"
 """Of the cache's entries."""
@@ -116,7 +118,9 @@ class EmbeddingStore:
         return [self._shard(shard) for shard in inventory.names]
 
     def _inventory(self, texts: Sequence[str]) -> Inventory:
-        names = [_fingerprint(part) for part in parts(texts)]
+        total = -(-len(texts) // SHARD_TEXTS)
+        words = "looking for kept vectors" if total >= SHARDS_WORTH_A_BAR else None
+        names = [_fingerprint(part) for part in track(parts(texts), total=total, desc=words, unit="shard")]
         return Inventory(names, [number for number, name in enumerate(names) if load_array(self._path(name)) is None])
 
     def _shard(self, name: str) -> StoredArray:

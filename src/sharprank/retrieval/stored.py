@@ -6,6 +6,7 @@ that a table of any size takes no memory while it is not looked at. Knows nothin
 
 from __future__ import annotations
 
+import mmap
 import os
 import zlib
 from pathlib import Path
@@ -46,7 +47,9 @@ class StoredArray:
     def _mapped(self) -> np.ndarray:
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
-        return np.memmap(self.path, self.dtype, mode="r", offset=self._offset, shape=self.shape)
+        with open(self.path, "rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.ndarray(self.shape, self.dtype, content, self._offset)
 
 
 Shard = np.ndarray | StoredArray
