@@ -52,8 +52,14 @@ def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label
     return _chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label)
 
 
-def histograms(relevant: Sequence[float], others: Sequence[float], *, x_label: str) -> str:
-    """The scores of relevant and of other passages, each as shares of its own kind."""
+def histograms(
+    relevant: Sequence[float],
+    others: Sequence[float],
+    *,
+    x_label: str,
+    names: tuple[str, str] = ("relevant", "other"),
+) -> str:
+    """The scores of relevant and of other passages, each as shares of its own kind; `names` is what tooltips say."""
     every = np.concatenate([np.asarray(relevant, dtype=np.float64), np.asarray(others, dtype=np.float64)])
     low, high = (float(every.min()), float(every.max())) if every.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
@@ -63,9 +69,10 @@ def histograms(relevant: Sequence[float], others: Sequence[float], *, x_label: s
     }
     top = max(float(own.max()) for own in shares.values()) or 1.0
     scale = _Scale(low, high, 0, top)
+    called = dict(zip(("relevant", "other"), names, strict=True))
     width = (high - low) / NUM_HISTOGRAM_BINS
     bars = [
-        _bar(scale, low + index * width, width, float(share), kind)
+        _bar(scale, low + index * width, width, float(share), (kind, called[kind]))
         for kind, own in shares.items()
         for index, share in enumerate(own)
         if share > 0
@@ -73,10 +80,11 @@ def histograms(relevant: Sequence[float], others: Sequence[float], *, x_label: s
     return _chart(scale, bars, x_label=x_label, y_label="share of its kind")
 
 
-def _bar(scale: _Scale, start: float, width: float, share: float, kind: str) -> str:
+def _bar(scale: _Scale, start: float, width: float, share: float, series: tuple[str, str]) -> str:
     left, right, top = scale.x(start), scale.x(start + width), scale.y(share)
     size = f'width="{max(0.5, round(right - left, 2))}" height="{round(scale.y(0) - top, 2)}"'
-    tip = f"{kind}: {share:.1%} between {start:.3g} and {start + width:.3g}"
+    kind, name = series
+    tip = escape(f"{name}: {share:.1%} between {start:.3g} and {start + width:.3g}")
     return f'<rect class="{kind}" x="{left}" y="{top}" {size}><title>{tip}</title></rect>'
 
 

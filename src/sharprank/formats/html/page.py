@@ -1,9 +1,13 @@
-"""The frame of an HTML report: one page, style inside, readable on a phone and in the dark. Knows no figures."""
+"""The frame of an HTML report: one file, style inside, readable on a phone and in the dark. Knows no figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+
+from sharprank.errors import UserError
+from sharprank.formats.writers import atomic_open, check_writable
 
 GENERATOR = '<meta name="generator" content="sharprank">'
 
@@ -41,6 +45,26 @@ summary small { font-weight: 400; } ul { padding-left: 1.2rem; } .above { color:
 pre { white-space: pre-wrap; font-size: .8rem; padding: .6rem;
   background: color-mix(in srgb, var(--ink) 6%, transparent); }
 """.strip()
+
+
+def check_report(path: str, *, overwrite: bool) -> None:
+    """Refuse a report that cannot be written, or would replace what is no report of ours.
+
+    Raises:
+        UserError: naming the path.
+    """
+    check_writable(path, flag="--report")
+    target = Path(path)
+    if target.exists() and not overwrite and GENERATOR not in target.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(
+            f"--report {path} exists and is no report of sharprank", fix="name another file, or pass --overwrite True"
+        )
+
+
+def write_page(path: str, *, title: str, lead: str, sections: Sequence[str]) -> None:
+    """Write the whole document, or nothing; arguments as those of `page`."""
+    with atomic_open(path) as file:
+        file.write(page(title=title, lead=lead, sections=sections))
 
 
 def page(*, title: str, lead: str, sections: Sequence[str]) -> str:
