@@ -58,9 +58,22 @@ def test_rows_show_the_lowest_queries_with_the_passage_that_stands_above(report,
     assert "precision" in page.text and "PairAccuracy" in page.text
 
 
+def test_a_page_shows_intervals_depths_and_how_long_one_query_takes(report, collection_path, tmp_path):
+    run = tmp_path / "deep.trec"
+    lines = [f"{q} Q0 {p} {i} {10 - i} first" for q in QUERIES for i, p in enumerate(sorted(CORPUS), start=1)]
+    run.write_text("\n".join(lines) + "\n")
+    page = report(collection_path, "overlap", run=str(run))
+    assert page.tags.count("svg") == 5
+    for words in ("difference to the first stage", "How deep must one re-rank?", "queries timed", "90% within ms"):
+        assert words in page.text, words
+    assert "model measure" not in page.text  # one model needs no column
+    untimed = report(collection_path, "overlap", "worse", run=str(run), latency_queries=0)
+    assert "queries timed" not in untimed.text and "model measure" in untimed.text
+
+
 def test_several_models_each_have_their_part(report, collection_path, run_path):
     page = report(collection_path, "overlap", "untied", "constant", run=str(run_path))
-    assert page.tags.count("svg") == 9
+    assert page.tags.count("svg") == 12
     assert all(f"{name}: Pictures" in page.text for name in ("overlap", "untied", "constant"))
 
 
@@ -98,4 +111,4 @@ def test_a_path_that_cannot_be_written_or_holds_something_else_is_refused_before
 def test_a_browser_shows_it_without_scrolling_sideways(report, collection_path, run_path, tmp_path, width):
     report(collection_path, "overlap", "worse", run=str(run_path))
     seen = look((tmp_path / "report.html").read_text(), tmp_path, width=width)
-    assert seen["wide"] <= seen["seen"] <= width and seen["charts"] == 6
+    assert seen["wide"] <= seen["seen"] <= width and seen["charts"] == 8

@@ -5,18 +5,17 @@ Everything that came from data is escaped; the page has no script and loads noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
+from sharprank.evaluation.compare import Comparison
 from sharprank.evaluation.contrast import Regression, System, regressions, wins_ties_losses
 from sharprank.evaluation.rerank import labelled_scores
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.tables import number
 from sharprank.evaluation.task import RankingTask
-from sharprank.formats.calibration import read_calibration
-from sharprank.formats.html.charts import histograms, reliability_chart, scatter
+from sharprank.formats.html.charts import curve, histograms, intervals, reliability_chart, scatter
 from sharprank.formats.html.page import write_page
 from sharprank.formats.html.parts import banner, cut, figure, made, note, section, table
 from sharprank.metrics.calibration import expected_calibration_error, reliability
@@ -38,6 +37,7 @@ def write_report(path: str, result: EvaluationResult, task: RankingTask, *, abou
     sections = [section("Figures", _figures(result))]
     for model in result.models:
         sections += _model_sections(result, model, task)
+    sections.append(section("Speed", _speed(result)))
     sections.append(section("How it was made", _made(about, result)))
     write_page(path, title=f"Evaluation: {_names(result)}", lead=_headlines(result), sections=sections)
 
@@ -59,19 +59,20 @@ def _headlines(result: EvaluationResult) -> str:
             parts.append(banner(model.name, f"{headline} {value}", words, kind="same"))
             continue
         c = model.comparisons[0]
-        kind = "worse" if c.is_below else "better" if c.verdict == "better" else "same"
         words = f"{c.difference:+.4f}, 95% interval {c.low:+.4f} to {c.high:+.4f}, p {c.p:.4f}: {c.verdict}"
-        parts.append(banner(model.name, f"{headline} {number(c.first)} → {number(c.reranked)}", words, kind=kind))
+        parts.append(banner(model.name, f"{headline} {number(c.first)} → {number(c.reranked)}", words, kind=_kind(c)))
     return "".join(parts)
+
+
+def _kind(comparison: Comparison) -> str:
+    """The colour of a difference: red below the first stage whatever p says, green only where it is shown."""
+    return "worse" if comparison.is_below else "better" if comparison.verdict == "better" else "same"
 
 
 def _figures(result: EvaluationResult) -> str:
     first = result.first_stage is not None
-    header = [
-        "model",
-        "measure",
-        *(["first stage", "reranked", "difference", "95% interval", "p"] if first else ["value"]),
-    ]
+    changed = ["first stage", "reranked", "difference", "95% interval", "p"]
+    header = ["model", "measure", *(changed if first else ["value"]), "chance"]
     rows = []
     for model in result.models:
         if model.comparisons:
@@ -83,26 +84,33 @@ def _figures(result: EvaluationResult) -> str:
         else:
             rows += [[model.name, m, number(model.measures[m]), number(result.chance[m])] for m in result.measures]
             rows += [[model.name, name, number(value), ""] for name, value in (model.pairs or {}).items()]
-    speed = [_speed(model) for model in result.models]
-    return (
-        table([*header, "chance"], rows)
-        + _by_depth(result)
-        + "<h3>Speed</h3>"
-        + table(["model", "pairs", "seconds", "pairs a second", "ms a query"], speed)
-        + note("All queries scored together, loading not counted; one query alone takes longer than its share.")
-    )
+    return _table(result, header, rows)
 
 
-def _by_depth(result: EvaluationResult) -> str:
-    rows = [[model.name, str(depth), number(value)] for model in result.models for depth, value in model.depths.items()]
-    depths = table(["model", "passages re-ranked", result.measures[0]], rows)
-    return f"<h3>How deep must one re-rank?</h3>{depths}" if rows else ""
+def _table(result: EvaluationResult, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is the model, which one model alone does not need."""
+    several = len(result.models) > 1
+    return table(header if several else header[1:], rows if several else [row[1:] for row in rows])
 
 
-def _speed(model: ModelResult) -> list[str]:
+def _speed(result: EvaluationResult) -> str:
+    timed = any(model.latencies for model in result.models)
+    header = ["model", "pairs", "seconds", "pairs a second", "ms a query"]
+    latency = ["queries timed", "median ms", "90% within ms", "slowest ms"]
+    words = "All queries scored together, loading not counted" + ("; then so many alone, one by one" if timed else "")
+    rows = [[*_throughput(model), *(_alone(model) if timed else [])] for model in result.models]
+    where = f" {result.hardware}." if result.hardware else ""
+    return _table(result, [*header, *(latency if timed else [])], rows) + note(f"{words}.{where}")
+
+
+def _throughput(model: ModelResult) -> list[str]:
     seconds = max(model.seconds, 1e-9)
     each = 1000 * seconds / max(1, len(model.run))
     return [model.name, f"{model.num_pairs:,}", f"{seconds:.2f}", f"{model.num_pairs / seconds:,.0f}", f"{each:.1f}"]
+
+
+def _alone(model: ModelResult) -> list[str]:
+    return [str(len(model.latencies)), *(f"{value:,.1f}" for value in model.latency.values())]
 
 
 # --- one model ---------------------------------------------------------------------------------------------------
@@ -113,7 +121,8 @@ def _model_sections(result: EvaluationResult, model: ModelResult, task: RankingT
     headline = result.measures[0]
     charts = [_distribution(model, task), _calibration(model, task)]
     if result.first_stage is not None:
-        charts.insert(0, _scatter(result.first_stage[headline], model.per_query[headline], headline, task))
+        scattered = _scatter(result.first_stage[headline], model.per_query[headline], headline, task)
+        charts = [_intervals(model), scattered, *charts, _by_depth(result, model)]
     worst = (
         _worst_regressions(result, model, task)
         if result.first_stage is not None
@@ -129,6 +138,28 @@ def _titled(prefix: str, worst: tuple[str, str]) -> tuple[str, str]:
     return prefix + worst[0], worst[1]
 
 
+def _intervals(model: ModelResult) -> str:
+    rows = [(c.measure, c.low, c.difference, c.high, _kind(c)) for c in model.comparisons]
+    chart = intervals(rows, x_label="difference to the first stage")
+    return figure(chart, "Each measure's difference with its 95% interval over queries; the dashed line is none.")
+
+
+def _by_depth(result: EvaluationResult, model: ModelResult) -> str:
+    """The first measure by how many passages are re-ranked; nothing where there is but one depth."""
+    if len(model.depths) < 2:
+        return ""
+    headline = result.measures[0]
+    chart = curve(
+        [(str(depth), value) for depth, value in model.depths.items()],
+        level=model.comparisons[0].first,
+        level_name="first stage",
+        x_label="passages re-ranked",
+        y_label=headline,
+    )
+    best = max(model.depths, key=lambda depth: (model.depths[depth], -depth))
+    return figure(chart, f"How deep must one re-rank? Highest here: {number(model.depths[best])} at {best}.")
+
+
 def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: str, task: RankingTask) -> str:
     points = [
         (f"{q} {cut(task.queries.get(q, ''), 80)}: {before[q]:.3f} → {after[q]:.3f}", before[q], after[q])
@@ -137,7 +168,7 @@ def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: 
     ]
     wins, ties, losses = wins_ties_losses(before, after)
     chart = scatter(points, x_label=f"{headline}, first stage", y_label="reranked")
-    return figure(chart, f"Each dot a query: {wins} better, {ties} the same, {losses} worse.")
+    return figure(chart, f"Query by query (a larger dot is several): {wins} better, {ties} the same, {losses} worse.")
 
 
 def _scored(model: ModelResult, task: RankingTask) -> Run:
@@ -156,7 +187,7 @@ def _calibration(model: ModelResult, task: RankingTask) -> str:
     if not labels.size:
         return ""
     curves = [("plain", "sigmoid", sigmoid(values))]
-    stored = read_calibration(Path(model.path).expanduser())
+    stored = model.calibration
     if stored is not None:
         curves.append(("fitted", "calibrated", stored.probabilities(values)))
     chart = reliability_chart([(kind, reliability(labels > 0, found)) for kind, _, found in curves])

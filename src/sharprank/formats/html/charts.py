@@ -1,6 +1,6 @@
-"""Small charts as SVG text: a scatter, two histograms over each other, a reliability curve. No scripts, no network.
+"""Small charts as SVG text: dots, histograms, curves, intervals. No scripts, no network.
 
-Every chart is 320 x 240 units with axes from `low` to `high`; colours come from the page's CSS classes.
+Every chart is 320 units wide and, but for a list of intervals, 240 high; colours come from the page's CSS classes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from sharprank.metrics.calibration import Bin
 WIDTH, HEIGHT = 320, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 36
 NUM_HISTOGRAM_BINS = 24
+_SMALLEST_DOT, _LARGEST_DOT = 3.0, 16.0
+_NAMES_IN_A_TIP = 5
+_NAME_WIDTH, _ROW_HEIGHT = 84, 30
+_LEAST_GAP = 24
+"""Units between two labels below an axis, so that they do not run into each other."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,11 @@ class _Scale:
     x_high: float
     y_low: float
     y_high: float
+    left: int = _LEFT
 
     def x(self, value: float) -> float:
         share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
-        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 2)
+        return round(self.left + share * (WIDTH - self.left - _RIGHT), 2)
 
     def y(self, value: float) -> float:
         share = (value - self.y_low) / ((self.y_high - self.y_low) or 1.0)
@@ -38,18 +44,83 @@ class _Scale:
 
 
 def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label: str) -> str:
-    """One dot a query, value before against value after; above the diagonal it got better.
+    """Value before against value after, one dot a query; above the diagonal it got better.
+
+    Queries at one place share a dot, whose area grows with their number.
 
     Args:
         points: (tooltip, before, after), values between 0 and 1.
     """
     scale = _Scale(0, 1, 0, 1)
-    dots = []
+    places: dict[tuple[float, float], list[str]] = {}
     for name, before, after in points:
+        places.setdefault((round(before, 6), round(after, 6)), []).append(name)
+    dots = []
+    for (before, after), names in sorted(places.items(), key=lambda place: -len(place[1])):
         kind = "better" if after > before else "worse" if after < before else "same"
-        place = f'cx="{scale.x(before)}" cy="{scale.y(after)}"'
-        dots.append(f'<circle class="{kind}" {place} r="3.5"><title>{escape(name)}</title></circle>')
+        more = [f"and {len(names) - _NAMES_IN_A_TIP:,} more"] if len(names) > _NAMES_IN_A_TIP else []
+        tip = escape("\n".join([*names[:_NAMES_IN_A_TIP], *more]))
+        radius = round(min(_LARGEST_DOT, _SMALLEST_DOT * math.sqrt(len(names))), 2)
+        at = f'cx="{scale.x(before)}" cy="{scale.y(after)}"'
+        dots.append(f'<circle class="{kind}" {at} r="{radius}"><title>{tip}</title></circle>')
     return _chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label)
+
+
+def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: str) -> str:
+    """Differences with their intervals, one below the other; the line is no difference.
+
+    Args:
+        rows: (name, low, difference, high, kind); kind is "better", "worse" or "same" and decides the colour.
+    """
+    ends = [end for _, low, _, high, _ in rows for end in (low, high) if math.isfinite(end)]
+    span = max([abs(end) for end in ends], default=0.0) or 1.0
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    scale = _Scale(low - 0.06 * span, high + 0.06 * span, 0, 1, left=_NAME_WIDTH)
+    height = _TOP + len(rows) * _ROW_HEIGHT + _BOTTOM
+    bottom = height - _BOTTOM
+    marks = [f'<line class="diagonal" x1="{scale.x(0)}" y1="{_TOP}" x2="{scale.x(0)}" y2="{bottom}"/>']
+    for number, row in enumerate(rows):
+        marks.append(_interval(scale, row, _TOP + (number + 0.5) * _ROW_HEIGHT))
+    axis = f'<path class="axis" d="M{_NAME_WIDTH},{bottom} H{WIDTH - _RIGHT}"/>'
+    ends = [(end, _signed(end)) for end in (low, high) if abs(scale.x(end) - scale.x(0)) > _LEAST_GAP]
+    return _svg([axis, *_x_ticks(scale, [(0.0, "0"), *ends], bottom), *marks], (x_label, "difference"), height)
+
+
+def _interval(scale: _Scale, row: tuple[str, float, float, float, str], y: float) -> str:
+    name, low, middle, high, kind = row
+    label = f'<text x="{_NAME_WIDTH - 6}" y="{y + 3}" text-anchor="end">{escape(name)}</text>'
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return label
+    tip = escape(f"{name}: {middle:+.4f}, {low:+.4f} to {high:+.4f}")
+    line = f'<line class="{kind}" x1="{scale.x(low)}" y1="{y}" x2="{scale.x(high)}" y2="{y}"/>'
+    return f'{label}{line}<circle class="{kind}" cx="{scale.x(middle)}" cy="{y}" r="4.5"><title>{tip}</title></circle>'
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}"
+
+
+def curve(points: Sequence[tuple[str, float]], *, level: float, level_name: str, x_label: str, y_label: str) -> str:
+    """Values in steps, left to right, against a level that is the same for all.
+
+    Args:
+        points: (label below the axis, value).
+        level: drawn as a dashed line, called `level_name`.
+    """
+    values = [*(value for _, value in points), level]
+    room = 0.15 * (max(values) - min(values)) or 0.01
+    scale = _Scale(-0.3, len(points) - 0.7, min(values) - room, max(values) + room)
+    places = [(scale.x(step), scale.y(value)) for step, (_, value) in enumerate(points)]
+    marks = [
+        f'<line class="diagonal" x1="{_LEFT}" y1="{scale.y(level)}" x2="{WIDTH - _RIGHT}" y2="{scale.y(level)}"/>',
+        f'<text x="{WIDTH - _RIGHT}" y="{scale.y(level) - 4}" text-anchor="end">{escape(level_name)}</text>',
+        f'<polyline class="fitted" points="{" ".join(f"{x},{y}" for x, y in places)}"/>',
+    ]
+    for (x, y), (label, value) in zip(places, points, strict=True):
+        tip = escape(f"{label}: {value:.4f}")
+        marks.append(f'<circle class="fitted" cx="{x}" cy="{y}" r="3.5"><title>{tip}</title></circle>')
+    ticks = [(float(step), label) for step, (label, _) in enumerate(points)]
+    return _chart(scale, marks, x_label=x_label, y_label=y_label, x_ticks=ticks)
 
 
 def histograms(
@@ -109,29 +180,45 @@ def _diagonal(scale: _Scale) -> str:
     return f'<line class="diagonal" x1="{scale.x(0)}" y1="{scale.y(0)}" x2="{scale.x(1)}" y2="{scale.y(1)}"/>'
 
 
-def _chart(scale: _Scale, marks: Sequence[str], *, x_label: str, y_label: str) -> str:
+def _chart(
+    scale: _Scale,
+    marks: Sequence[str],
+    *,
+    x_label: str,
+    y_label: str,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+) -> str:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     parts = [
         f'<path class="axis" d="M{_LEFT},{_TOP} V{bottom} H{right}"/>',
-        *(_tick(scale, share) for share in (0.0, 0.5, 1.0)),
-        f'<text x="{(_LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>',
+        *_x_ticks(scale, _even_ticks(scale.x_low, scale.x_high) if x_ticks is None else x_ticks, bottom),
+        *(
+            f'<text x="{_LEFT - 5}" y="{scale.y(value) + 3}" text-anchor="end">{label}</text>'
+            for value, label in _even_ticks(scale.y_low, scale.y_high)
+        ),
         f'<text transform="translate(11 {(_TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text>",
     ]
+    return _svg([*parts, *marks], (x_label, y_label), HEIGHT)
+
+
+def _svg(parts: Sequence[str], labels: tuple[str, str], height: int) -> str:
+    """The drawing with the label of its x axis; both labels make its name for those who cannot see it."""
+    x_label, y_label = labels
+    below = f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
     name = escape(f"{y_label} against {x_label}", quote=True)
-    body = "".join([*parts, *marks])
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{body}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join([*parts, below])}</svg>'
 
 
-def _tick(scale: _Scale, share: float) -> str:
-    x = _label(scale.x_low, scale.x_high, share)
-    y = _label(scale.y_low, scale.y_high, share)
-    at_x = scale.x(scale.x_low + share * (scale.x_high - scale.x_low))
-    at_y = scale.y(scale.y_low + share * (scale.y_high - scale.y_low))
-    return (
-        f'<text x="{at_x}" y="{HEIGHT - _BOTTOM + 13}" text-anchor="middle">{x}</text>'
-        f'<text x="{_LEFT - 5}" y="{at_y + 3}" text-anchor="end">{y}</text>'
-    )
+def _x_ticks(scale: _Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> list[str]:
+    return [
+        f'<text x="{scale.x(value)}" y="{bottom + 13}" text-anchor="middle">{escape(label)}</text>'
+        for value, label in ticks
+    ]
+
+
+def _even_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    return [(low + share * (high - low), _label(low, high, share)) for share in (0.0, 0.5, 1.0)]
 
 
 def _label(low: float, high: float, share: float) -> str:

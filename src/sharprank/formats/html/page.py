@@ -30,13 +30,15 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .9rem; }
 th, td { text-align: right; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+th.words, td.words { text-align: left; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } svg { width: 100%; height: auto; } svg text { font-size: 10px; fill: var(--soft); }
 .axis, polyline, .diagonal { fill: none; stroke: var(--line); stroke-width: 1.5; } .diagonal { stroke-dasharray: 4 4; }
 circle { fill: var(--soft); fill-opacity: .7; } circle.better { fill: var(--good); } circle.worse { fill: var(--bad); }
 rect.relevant, .key.relevant { fill: var(--good); background: var(--good); fill-opacity: .6; }
 rect.other, .key.other { fill: var(--soft); background: var(--soft); fill-opacity: .5; }
+line.better { stroke: var(--good); } line.worse { stroke: var(--bad); } line.same { stroke: var(--soft); }
+line.better, line.worse, line.same { stroke-width: 2; }
 polyline.plain { stroke: var(--b); } circle.plain { fill: var(--b); } .key.plain { background: var(--b); }
 polyline.fitted { stroke: var(--a); } circle.fitted { fill: var(--a); } .key.fitted { background: var(--a); }
 .key { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; }

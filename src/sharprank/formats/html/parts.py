@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+_LEFT = ' class="words"'
+
 
 def section(title: str, *parts: str) -> str:
     """A section under its heading; the parts are HTML."""
@@ -31,10 +33,21 @@ def banner(name: str, figure: str, words: str, *, kind: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    """A table that scrolls by itself where the screen is narrow; columns of words to the left, numbers to the right."""
+    words = [not all(_is_number(row[column]) for row in rows) for column in range(len(header))]
+    head = _cells("th", header, words)
+    body = "".join(f"<tr>{_cells('td', row, words)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cells(tag: str, cells: Sequence[str], words: Sequence[bool]) -> str:
+    return "".join(
+        f"<{tag}{_LEFT if left else ''}>{escape(cell)}</{tag}>" for cell, left in zip(cells, words, strict=True)
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell == "nan" or cell.lstrip("+-")[:1].isdigit()
 
 
 def figure(chart: str, caption: str) -> str:
