@@ -133,9 +133,9 @@ def time_queries(task: RankingTask, scorer: Scorer, num_queries: int) -> list[fl
     The scorer has to be warm: it has scored something before.
     """
     asked = [query_id for query_id, ids in task.candidates.items() if ids]
-    chosen = asked[:: max(1, -(-len(asked) // num_queries))] if num_queries else []
+    num_timed = min(num_queries, len(asked))
     seconds = []
-    for query_id in chosen:
+    for query_id in [asked[place * len(asked) // num_timed] for place in range(num_timed)]:
         pairs = [(task.queries[query_id], task.passages[passage_id]) for passage_id in task.candidates[query_id]]
         start = time.perf_counter()
         scorer.score(pairs)

@@ -11,6 +11,7 @@ from typing import Any
 
 from sharprank.evaluation.compare import Comparison
 from sharprank.evaluation.contrast import Regression, System, regressions, wins_ties_losses
+from sharprank.evaluation.report import how_compared
 from sharprank.evaluation.rerank import labelled_scores
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.tables import number
@@ -23,7 +24,8 @@ from sharprank.metrics.orders import best_first
 from sharprank.metrics.pairs import sigmoid
 from sharprank.records import Run
 
-NUM_WORST = 10
+NUM_WORST, NUM_OPEN = 10, 3
+"""Queries listed, and how many of them are unfolded."""
 _TEXT_LENGTH = 400
 
 
@@ -141,7 +143,7 @@ def _titled(prefix: str, worst: tuple[str, str]) -> tuple[str, str]:
 def _intervals(model: ModelResult) -> str:
     rows = [(c.measure, c.low, c.difference, c.high, _kind(c)) for c in model.comparisons]
     chart = intervals(rows, x_label="difference to the first stage")
-    return figure(chart, "Each measure's difference with its 95% interval over queries; the dashed line is none.")
+    return figure(chart, "<b>Before and after.</b> Each measure's difference, with its 95% interval over queries.")
 
 
 def _by_depth(result: EvaluationResult, model: ModelResult) -> str:
@@ -157,7 +159,7 @@ def _by_depth(result: EvaluationResult, model: ModelResult) -> str:
         y_label=headline,
     )
     best = max(model.depths, key=lambda depth: (model.depths[depth], -depth))
-    return figure(chart, f"How deep must one re-rank? Highest here: {number(model.depths[best])} at {best}.")
+    return figure(chart, f"<b>How deep must one re-rank?</b> Highest here: {number(model.depths[best])} at {best}.")
 
 
 def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: str, task: RankingTask) -> str:
@@ -168,7 +170,9 @@ def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: 
     ]
     wins, ties, losses = wins_ties_losses(before, after)
     chart = scatter(points, x_label=f"{headline}, first stage", y_label="reranked")
-    return figure(chart, f"Query by query (a larger dot is several): {wins} better, {ties} the same, {losses} worse.")
+    return figure(
+        chart, f"<b>Query by query.</b> A larger dot is several: {wins} better, {ties} the same, {losses} worse."
+    )
 
 
 def _scored(model: ModelResult, task: RankingTask) -> Run:
@@ -179,7 +183,9 @@ def _distribution(model: ModelResult, task: RankingTask) -> str:
     labels, values = labelled_scores(task.pair_labels or task.qrels, _scored(model, task))
     chart = histograms(values[labels > 0].tolist(), values[labels <= 0].tolist(), x_label="raw score")
     key = '<span class="key relevant"></span> relevant <span class="key other"></span> other'
-    return figure(chart, f"{key}: {int((labels > 0).sum()):,} and {int((labels <= 0).sum()):,} passages.")
+    return figure(
+        chart, f"<b>Scores.</b> {key}: {int((labels > 0).sum()):,} and {int((labels <= 0).sum()):,} passages."
+    )
 
 
 def _calibration(model: ModelResult, task: RankingTask) -> str:
@@ -196,7 +202,7 @@ def _calibration(model: ModelResult, task: RankingTask) -> str:
         for kind, name, found in curves
     ]
     hint = "" if stored is not None else " (not calibrated: see <code>sharprank calibrate</code>)"
-    return figure(chart, f"Is a probability one? {'; '.join(words)}{hint}.")
+    return figure(chart, f"<b>Is a probability one?</b> {'; '.join(words)}{hint}.")
 
 
 # --- the worst queries -------------------------------------------------------------------------------------------
@@ -207,18 +213,32 @@ def _worst_regressions(result: EvaluationResult, model: ModelResult, task: Ranki
     after = System(name=model.name, per_query=model.per_query, run=model.run)
     found = regressions(before, after, task.qrels, result.measures[0])
     title = f"Queries that got worse ({min(NUM_WORST, len(found))} of {len(found)})"
-    return title, "".join(_regression(one, model, task) for one in found[:NUM_WORST]) or note("None.")
+    shown = [_regression(one, model, task, is_open=place < NUM_OPEN) for place, one in enumerate(found[:NUM_WORST])]
+    return title, "".join(shown) or note("None.")
 
 
-def _regression(one: Regression, model: ModelResult, task: RankingTask) -> str:
+def _regression(one: Regression, model: ModelResult, task: RankingTask, *, is_open: bool) -> str:
     items = [
-        f"<li><b>{_rank(move.before)} → {_rank(move.after)}</b> {_passage(task, move.passage_id)}</li>"
+        f"<li><b>{_rank(move.before)} → {_rank(move.after)}{_grade(move.relevance)}</b> "
+        f"{_passage(task, move.passage_id)}</li>"
         for move in one.moves
     ]
     top = best_first(model.run.get(one.query_id, {}))[:1]
-    above = "".join(f'<li class="above"><b>now first</b> {_passage(task, name)}</li>' for name in top)
+    above = "".join(
+        f'<li class="above"><b>now first, {_judged(task, one.query_id, name)}</b> {_passage(task, name)}</li>'
+        for name in top
+    )
     figures = f"{number(one.before)} → {number(one.after)}"
-    return _query(one.query_id, figures, "".join(items) + above, task)
+    return _query(one.query_id, figures, "".join(items) + above, task, is_open=is_open)
+
+
+def _grade(relevance: int) -> str:
+    return f", relevance {relevance}" if relevance > 1 else ""
+
+
+def _judged(task: RankingTask, query_id: str, name: str) -> str:
+    relevance = task.qrels.get(query_id, {}).get(name)
+    return "not judged" if relevance is None else f"relevance {relevance}" if relevance > 0 else "not relevant"
 
 
 def _worst_rows(model: ModelResult, headline: str, task: RankingTask) -> tuple[str, str]:
@@ -234,14 +254,15 @@ def _worst_rows(model: ModelResult, headline: str, task: RankingTask) -> tuple[s
             f"{_passage(task, name)}</li>"
             for name in shown
         )
-        blocks.append(_query(query_id, number(values[query_id]), items, task))
+        is_open = len(blocks) < NUM_OPEN
+        blocks.append(_query(query_id, number(values[query_id]), items, task, is_open=is_open))
     return f"Queries with the lowest {headline} ({len(blocks)} of {len(low)} below 1)", "".join(blocks) or note("None.")
 
 
-def _query(query_id: str, figures: str, items: str, task: RankingTask) -> str:
+def _query(query_id: str, figures: str, items: str, task: RankingTask, *, is_open: bool) -> str:
     text = escape(cut(task.queries.get(query_id, ""), _TEXT_LENGTH))
     summary = f"<summary>{text} <small>{escape(query_id)}: {figures}</small></summary>"
-    return f"<details open>{summary}<ul>{items}</ul></details>"
+    return f"<details{' open' if is_open else ''}>{summary}<ul>{items}</ul></details>"
 
 
 def _passage(task: RankingTask, name: str) -> str:
@@ -256,8 +277,5 @@ def _rank(rank: int | None) -> str:
 
 
 def _made(about: Mapping[str, Any], result: EvaluationResult) -> str:
-    how = (
-        "p: two-sided paired randomisation test over queries; interval: bootstrap over queries; equal scores count "
-        "against the model; chance: expected value under a random order."
-    )
-    return note(how) + "".join(map(note, result.notes)) + made(about)
+    ties = "Equal scores count against the model; chance is the expected value under a random order."
+    return "".join(map(note, [*how_compared(result), ties])) + "".join(map(note, result.notes)) + made(about)

@@ -1,6 +1,6 @@
 """Small charts as SVG text: dots, histograms, curves, intervals. No scripts, no network.
 
-Every chart is 320 units wide and, but for a list of intervals, 240 high; colours come from the page's CSS classes.
+Every chart is 320 x 240 units; colours come from the page's CSS classes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from sharprank.metrics.calibration import Bin
 
 WIDTH, HEIGHT = 320, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 36
 NUM_HISTOGRAM_BINS = 24
 _SMALLEST_DOT, _LARGEST_DOT = 3.0, 16.0
 _NAMES_IN_A_TIP = 5
-_NAME_WIDTH, _ROW_HEIGHT = 84, 30
+_NAME_WIDTH = 84
 _LEAST_GAP = 24
 """Units between two labels below an axis, so that they do not run into each other."""
 
@@ -76,14 +76,14 @@ def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: 
     span = max([abs(end) for end in ends], default=0.0) or 1.0
     low, high = min([0.0, *ends]), max([0.0, *ends])
     scale = _Scale(low - 0.06 * span, high + 0.06 * span, 0, 1, left=_NAME_WIDTH)
-    height = _TOP + len(rows) * _ROW_HEIGHT + _BOTTOM
-    bottom = height - _BOTTOM
+    bottom = HEIGHT - _BOTTOM
+    row_height = (bottom - _TOP) / max(1, len(rows))
     marks = [f'<line class="diagonal" x1="{scale.x(0)}" y1="{_TOP}" x2="{scale.x(0)}" y2="{bottom}"/>']
     for number, row in enumerate(rows):
-        marks.append(_interval(scale, row, _TOP + (number + 0.5) * _ROW_HEIGHT))
+        marks.append(_interval(scale, row, round(_TOP + (number + 0.5) * row_height, 2)))
     axis = f'<path class="axis" d="M{_NAME_WIDTH},{bottom} H{WIDTH - _RIGHT}"/>'
     ends = [(end, _signed(end)) for end in (low, high) if abs(scale.x(end) - scale.x(0)) > _LEAST_GAP]
-    return _svg([axis, *_x_ticks(scale, [(0.0, "0"), *ends], bottom), *marks], (x_label, "difference"), height)
+    return _svg([axis, *_x_ticks(scale, [(0.0, "0"), *ends], bottom), *marks], x_label, "difference")
 
 
 def _interval(scale: _Scale, row: tuple[str, float, float, float, str], y: float) -> str:
@@ -140,7 +140,7 @@ def histograms(
     }
     top = max(float(own.max()) for own in shares.values()) or 1.0
     scale = _Scale(low, high, 0, top)
-    called = dict(zip(("relevant", "other"), names, strict=True))
+    called: dict[str, str] = dict(zip(("relevant", "other"), names, strict=True))
     width = (high - low) / NUM_HISTOGRAM_BINS
     bars = [
         _bar(scale, low + index * width, width, float(share), (kind, called[kind]))
@@ -199,15 +199,14 @@ def _chart(
         f'<text transform="translate(11 {(_TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text>",
     ]
-    return _svg([*parts, *marks], (x_label, y_label), HEIGHT)
+    return _svg([*parts, *marks], x_label, y_label)
 
 
-def _svg(parts: Sequence[str], labels: tuple[str, str], height: int) -> str:
+def _svg(parts: Sequence[str], x_label: str, y_label: str) -> str:
     """The drawing with the label of its x axis; both labels make its name for those who cannot see it."""
-    x_label, y_label = labels
-    below = f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>'
+    below = f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
     name = escape(f"{y_label} against {x_label}", quote=True)
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{name}">{"".join([*parts, below])}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{"".join([*parts, below])}</svg>'
 
 
 def _x_ticks(scale: _Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> list[str]:

@@ -23,6 +23,7 @@ body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 16px/1.5 system-ui
   color: var(--ink); background: var(--paper);
   overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; }
+figcaption b { color: var(--ink); }
 .headline { border-left: .4rem solid var(--soft); padding: .2rem 0 .2rem .8rem; margin: 1rem 0; }
 .headline .figure { font-size: 1.6rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .headline.better { border-color: var(--good); } .headline.worse { border-color: var(--bad); }
