@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sharprank.formats.writers import atomic_open, check_writable, is_made
+from sharprank.formats.writers import atomic_open, check_writable, refuse_other_settings
 from sharprank.mining.candidates import Candidates, Encoder, find_candidates
 from sharprank.mining.config import MineConfig
 from sharprank.mining.inputs import Inputs, describe, read_inputs, settings_with_contents
@@ -57,7 +57,8 @@ def mine(config: MineConfig, *, load_encoder: LoadEncoder | None = None) -> Mini
     check_writable(config.output_file)
     settings = settings_with_contents(config, resolve_model(config.model_name_or_path) if load_encoder is None else "")
     output, stats_path = Path(config.output_file), Path(f"{config.output_file}.stats.json")
-    if is_made(output, settings, overwrite=config.overwrite):
+    if refuse_other_settings(output, settings, overwrite=config.overwrite) == "done":
+        say(f"note: {output} was already mined with these settings; --overwrite True mines it again")
         return MiningResult(output, stats_path, json.loads(stats_path.read_text(encoding="utf-8")), was_done=True)
 
     inputs = read_inputs(config)
