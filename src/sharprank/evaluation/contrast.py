@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.evaluation.compare import LEVEL, Comparison, compare, correct_for_several
+from sharprank.evaluation.compare import LEVEL, Comparison, compare, correct_for_several, spoken_p
 from sharprank.evaluation.systems import Contestants, System
 from sharprank.metrics.orders import best_first, with_tail
 from sharprank.metrics.ranking import average, measure_run, pessimistic
@@ -251,6 +251,6 @@ def warnings_of(result: Contrast) -> list[str]:
         below = [c for c in pair.comparisons if c.is_below and (pair.before_is_first_stage or c.p < LEVEL)]
         if below and (pair.before_is_first_stage or pair.before_is_baseline):
             what = "first stage" if pair.before_is_first_stage else "baseline"
-            figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} (p {c.p:.3f})" for c in below)
+            figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} ({spoken_p(c.p)})" for c in below)
             sentences.append(f"WARNING: {pair.after} is BELOW the {what} {pair.before}: {figures}")
     return sentences
