@@ -176,6 +176,13 @@ def test_without_a_pool_it_is_said_how_to_get_one_before_mining(run, tmp_path):
     assert run("--output_pool", str(tmp_path / "pool.jsonl")) == 0 and "--candidate_pool" in run.printed
 
 
+def test_documents_begin_with_different_kinds_but_never_with_key_words(run, tmp_path):
+    assert run("--num_examples", "20") == 0
+    attempts = [json.loads(line) for line in (tmp_path / "rows.jsonl.attempts.jsonl").read_text().splitlines()][1:]
+    kinds = {attempt["kind"] for attempt in attempts if attempt["turn"] == 0 and attempt["row"]}
+    assert kinds == {"title", "sentence"}
+
+
 def test_settings_can_stand_in_a_yaml_file(run, tmp_path):
     (tmp_path / "c.yaml").write_text("num_examples: 3\nlambda1: 0.85\nquery_kinds: [title]\n")
     assert run("--config", str(tmp_path / "c.yaml"), "--num_examples", "2") == 0

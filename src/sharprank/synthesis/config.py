@@ -65,7 +65,10 @@ class SynthesizeConfig:
     output_pool: str | None = _flag("extractive: also write the passages that mining is to search, as {_id, text}")
     query_kinds: list[str] = field(
         default_factory=lambda: list(KINDS),
-        metadata={"help": "extractive: where queries come from; one is taken from each document in turn"},
+        metadata={
+            "help": "extractive: where queries come from; one is taken from each document in turn, phrases "
+            "where nothing else is left"
+        },
     )
     max_source_rank: int = _flag("extractive: a query that does not find its document in so many ranks is no query", 20)
 
