@@ -91,6 +91,14 @@ def test_a_json_config_file_works_and_null_means_nothing(tmp_path):
     assert parse(f"--config={path}") == Settings(input_file="x", keys=[], normalize=False)
 
 
+def test_config_path_is_another_name_of_it(tmp_path):
+    (tmp_path / "a.yaml").write_text("input_file: a\n")
+    assert parse("--config_path", str(tmp_path / "a.yaml")).input_file == "a"
+    assert parse(f"--config-path={tmp_path / 'a.yaml'}").input_file == "a"
+    with pytest.raises(UserError, match="expected one argument"):
+        parse("--config_path")
+
+
 def test_a_later_config_file_wins_over_an_earlier_one(tmp_path):
     (tmp_path / "a.yaml").write_text("input_file: a\nnumber: 1\n")
     (tmp_path / "b.yaml").write_text("number: 2\n")

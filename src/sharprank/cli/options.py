@@ -32,6 +32,7 @@ EXIT_INTERRUPTED = 130
 
 SECONDS_RANK_0_SPEAKS_FIRST = 10.0
 
+CONFIG_FLAGS = ("--config", "--config_path")
 CONFIG_HELP = "YAML or JSON file with values for any of these flags; a flag on the command line wins over the file"
 
 
@@ -128,7 +129,7 @@ def _parser(classes: Sequence[Any], *, prog: str, description: str) -> _Parser:
     parser = _Parser(
         classes, prog=prog, usage=usage, description=description, allow_abbrev=False, formatter_class=_HelpFormatter
     )
-    parser.add_argument("--config", metavar="FILE", action="append", default=argparse.SUPPRESS, help=CONFIG_HELP)
+    parser.add_argument(*CONFIG_FLAGS, metavar="FILE", action="append", default=argparse.SUPPRESS, help=CONFIG_HELP)
     for action in parser._actions:
         if action.type is string_to_bool and action.nargs is None:  # Optional[bool]: accept the bare flag too
             action.nargs, action.const = "?", True
@@ -188,8 +189,8 @@ def _suggestion(name: str, known: Sequence[str], parser: _Parser) -> str:
 def _words_of_config_files(parser: _Parser, words: Sequence[str], foreign_keys: Collection[str]) -> list[str]:
     """The command-line words that say what the `--config` files say, in their order."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    finder.add_argument("--config", action="append", default=[])
-    if "--config" in words[-1:]:
+    finder.add_argument(*CONFIG_FLAGS, action="append", default=[])
+    if words and words[-1] in CONFIG_FLAGS:
         parser.error("argument --config: expected one argument")
     paths = finder.parse_known_args(list(words))[0].config
     return [word for path in paths for word in _words_of_config_file(parser, Path(path), foreign_keys)]
