@@ -24,6 +24,7 @@ COMMANDS = {
     "test_reranker": "measure one reranker on rows and write the metrics as JSON",
     "calibrate": "make scores probabilities: fit on validation data, find a threshold, store both",
     "compare": "say whether one system is really better than another, and where it is worse",
+    "sample": "draw documents of a corpus: ids for synthesize and ablate to begin with",
     "synthesize": "make rows from documents alone, offline or with a language model",
     "ablate": "compare ways of retrieving: nearest or diverse, with and without a reranker",
     "convert": "other systems' data to rows, and rows to theirs",

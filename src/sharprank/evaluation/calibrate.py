@@ -45,7 +45,7 @@ from sharprank.records import Run
 
 FEW_POSITIVES = 20
 WANTED = (0.8, 0.9, 0.95)
-_NOT_IN_THE_RESULT = ("output_file", "overwrite", "output_format", "dry_run")
+_NOT_IN_THE_RESULT = ("output_file", "overwrite", "output_format", "dry_run", "embedding_cache")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ class CalibrateConfig:
     split: str | None = as_in_evaluate("split", "split (default for rows: validation)")
     run: str | None = as_in_evaluate("run", "collection: TREC run with the passages to judge (default: --first_stage)")
     first_stage: str = as_in_evaluate("first_stage")
+    embedding_cache: str | None = as_in_evaluate("embedding_cache")
     depth: int = as_in_evaluate("depth", "collection: passages of each query that are judged")
     precision: float | None = field(
         default=None, metadata={"help": "threshold for at least this precision (default: the threshold of best F1)"}

@@ -39,6 +39,9 @@ class EvaluationConfig:
         default="bm25",
         metadata={"help": "collection: bm25, or a bi-encoder (folder, hub id, 'minilm') that searches it"},
     )
+    embedding_cache: str | None = field(
+        default=None, metadata={"help": "folder for a bi-encoder's finished embeddings, to be used again"}
+    )
     depth: int = field(default=100, metadata={"help": "collection: passages of each query that are re-ranked"})
     measures: list[str] | None = field(
         default=None,
@@ -148,7 +151,15 @@ class EvaluationConfig:
         return {key: value for key, value in asdict(self).items() if key not in _NOT_IN_THE_RESULT}
 
 
-_NOT_IN_THE_RESULT = {"output_file", "output_run", "report", "output_format", "overwrite", "latency_queries"}
+_NOT_IN_THE_RESULT = {
+    "output_file",
+    "output_run",
+    "report",
+    "output_format",
+    "overwrite",
+    "latency_queries",
+    "embedding_cache",
+}
 
 
 def as_in_evaluate(name: str, help_text: str | None = None) -> Any:

@@ -40,7 +40,7 @@ def resolve_model(name_or_path: str) -> str:
 
 def weights_folder(name_or_path: str) -> Path | None:
     """The folder where a model's files lie, of a hub id the one in the hub's cache; None where it is not there."""
-    path = Path(resolve_model(name_or_path))
+    path = Path(minilm_folder() if name_or_path == MINILM else name_or_path).expanduser()
     if path.is_dir():
         return path
     from huggingface_hub import try_to_load_from_cache

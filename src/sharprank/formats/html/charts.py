@@ -15,9 +15,11 @@ import numpy as np
 from sharprank.metrics.calibration import Bin
 
 WIDTH, HEIGHT = 320, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 12, 12, 36
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
 NUM_HISTOGRAM_BINS = 24
-_SMALLEST_DOT, _LARGEST_DOT = 3.0, 16.0
+_SMALLEST_DOT, _LARGEST_DOT = 3.0, 12.0
+_DOT_ROOM = 0.06
+"""Room around the axes of a scatter, so that no dot is cut off."""
 _NAMES_IN_A_TIP = 5
 _NAME_WIDTH = 84
 _LEAST_GAP = 24
@@ -51,7 +53,7 @@ def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label
     Args:
         points: (tooltip, before, after), values between 0 and 1.
     """
-    scale = _Scale(0, 1, 0, 1)
+    scale = _Scale(-_DOT_ROOM, 1 + _DOT_ROOM, -_DOT_ROOM, 1 + _DOT_ROOM)
     places: dict[tuple[float, float], list[str]] = {}
     for name, before, after in points:
         places.setdefault((round(before, 6), round(after, 6)), []).append(name)
@@ -63,7 +65,8 @@ def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label
         radius = round(min(_LARGEST_DOT, _SMALLEST_DOT * math.sqrt(len(names))), 2)
         at = f'cx="{scale.x(before)}" cy="{scale.y(after)}"'
         dots.append(f'<circle class="{kind}" {at} r="{radius}"><title>{tip}</title></circle>')
-    return _chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label)
+    ticks = _even_ticks(0, 1)
+    return _chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label, x_ticks=ticks, y_ticks=ticks)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: str) -> str:
@@ -218,6 +221,7 @@ def _chart(
     x_label: str,
     y_label: str,
     x_ticks: Sequence[tuple[float, str]] | None = None,
+    y_ticks: Sequence[tuple[float, str]] | None = None,
 ) -> str:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     parts = [
@@ -225,7 +229,7 @@ def _chart(
         *_x_ticks(scale, _even_ticks(scale.x_low, scale.x_high) if x_ticks is None else x_ticks, bottom),
         *(
             f'<text x="{_LEFT - 5}" y="{scale.y(value) + 3}" text-anchor="end">{label}</text>'
-            for value, label in _even_ticks(scale.y_low, scale.y_high)
+            for value, label in (_even_ticks(scale.y_low, scale.y_high) if y_ticks is None else y_ticks)
         ),
         f'<text transform="translate(11 {(_TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text>",
