@@ -276,15 +276,18 @@ def test_a_margin_needs_no_score_in_the_output(paths, encoder, ladder, tmp_path,
     assert "neg_similarity" not in read_rows(result.output_path)[0]
 
 
-def test_a_teacher_leaves_scores_that_are_its_own(flags, tiny_bert, tmp_path):
+@pytest.mark.parametrize("kind", ["tiny_bert", "tiny_qwen3"])
+def test_a_teacher_leaves_scores_that_are_its_own(flags, tmp_path, request, kind):
     from sharprank.models.scoring import PairScorer
 
-    result = mine(MineConfig(**flags, teacher=str(tiny_bert), teacher_margin=-100.0, keep_existing=True))
-    scorer = PairScorer.load(str(tiny_bert), device="cpu")
+    teacher = request.getfixturevalue(kind)
+    result = mine(MineConfig(**flags, teacher=str(teacher), teacher_margin=-100.0, keep_existing=True))
+    scorer = PairScorer.load(str(teacher), device="cpu")
     for row in read_rows(result.output_path)[:5]:
         for texts, scores in ((row["pos"], row["pos_scores"]), (row["neg"], row["neg_scores"])):
             assert scores == pytest.approx(scorer.score([(row["query"], text) for text in texts]), abs=2e-4)
-    assert result.stats["teacher"]["model"] == str(tiny_bert)
+    assert result.stats["teacher"]["model"] == str(teacher)
+    assert (result.stats["teacher"]["prompt"] is None) == (kind == "tiny_bert")
     assert result.stats["negative_teacher_score"]["median"] is not None
 
 

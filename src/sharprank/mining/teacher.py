@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -167,6 +167,7 @@ def load_teacher(config: MineConfig, cache: Path, ranks: Ranks = ALONE) -> tuple
         "max_length": scorer.pair_tokenizer.max_length,
         "dtype": str(next(scorer.model.parameters()).dtype).removeprefix("torch."),
         "device": scorer.device.type,
+        "prompt": None if scorer.pair_tokenizer.prompt is None else asdict(scorer.pair_tokenizer.prompt),
         "windows": None if windows is None else vars(windows),
     }
     calibration = read_calibration(Path(config.teacher).expanduser())
