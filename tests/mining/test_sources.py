@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sharprank.errors import UserError
 from sharprank.mining.select import Window
 from sharprank.mining.sources import DrawnSource, RankedSource, SourceSpec, parse_sources
 
-from .fakes import ListPool, NumberRanking
+from .fakes import ListPool, NumberRanking, number_in
 
 OPTIONS = {"how": "top", "seed": 0}
 
@@ -42,9 +43,18 @@ def test_a_ranking_offers_a_window_with_ranks_counted_from_1():
     assert source.rank("q", offered[0].number) == 3
 
 
-def test_a_draw_offers_everything_it_draws_from_once_without_ranks():
-    import numpy as np
+def test_a_ranking_by_cosines_offers_them_along():
+    pool = ListPool([f"0.{i}" for i in range(1, 10)])
+    ranking = NumberRanking(pool)
 
+    def cosines(query):
+        return np.array([number_in(pool[i]) for i in ranking.ranked(query)], np.float32)
+
+    source = RankedSource("dense", ranking, pool.digests, cosines=cosines)
+    assert [one.similarity for one in source.turns("q", Window(2, 5), **OPTIONS)] == [0.7, 0.6, 0.5]
+
+
+def test_a_draw_offers_everything_it_draws_from_once_without_ranks():
     everything = list(DrawnSource("random", pool_size=50).turns("q", Window(2, 5), **OPTIONS))
     assert sorted(one.number for one in everything) == list(range(50)) and everything[0].rank is None
     some = DrawnSource("in_batch", pool_size=50, numbers=np.array([7, 11])).turns("q", Window(2, 5), **OPTIONS)

@@ -103,7 +103,8 @@ class RowMiner:
             if candidate.rank is None and candidate.number in above:
                 return ABOVE_WINDOW
             text = self._pool[candidate.number]
-            (candidate.similarity,) = self._yardstick.similarities(row.query, [text])
+            if candidate.similarity is None:
+                (candidate.similarity,) = self._yardstick.similarities(row.query, [text])
             reason = protected.reason(text)
             if reason is None and candidate.similarity is not None:
                 reason = self._rule.reason(candidate.similarity, lowest)

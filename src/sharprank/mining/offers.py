@@ -123,8 +123,11 @@ def _source(spec: SourceSpec, config: MineConfig, inputs: Inputs, searches: Sear
     if not spec.is_ranked:
         numbers = _positives_in_pool(inputs) if spec.name == IN_BATCH else None
         return DrawnSource(spec.name, pool_size=len(pool), numbers=numbers)
+    cosines = None
     if spec.is_encoder:
         ranking: Any = searches.candidates[spec.name]
+        if ranking is searches.yardstick and isinstance(ranking, Candidates):
+            cosines = ranking.scores
     elif spec.name == BM25:
         ranking = BM25Ranking(pool, k=k)
     else:
@@ -134,7 +137,7 @@ def _source(spec: SourceSpec, config: MineConfig, inputs: Inputs, searches: Sear
                 fix="give the passages of --candidate_pool an _id",
             )
         ranking = read_run_ranking(spec.name, _queries_by_id(config, inputs), pool.number_of, k=k)
-    return RankedSource(spec.name, ranking, pool.digests)
+    return RankedSource(spec.name, ranking, pool.digests, cosines=cosines)
 
 
 def _positives_in_pool(inputs: Inputs) -> np.ndarray:

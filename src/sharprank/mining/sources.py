@@ -9,7 +9,7 @@ Shapes: K candidates of one query.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.mining.draft import Candidate
 from sharprank.mining.select import How, Window, draws, turns
+from sharprank.retrieval.faiss_index import SCORE_DECIMALS
 
 DENSE, BM25, RANDOM, IN_BATCH = "dense", "bm25", "random", "in_batch"
 _RUN_ENDINGS = (".trec", ".run", ".trec.gz", ".run.gz")
@@ -118,18 +119,30 @@ class RankedSource:
 
     Args:
         digests_N: a hash of each passage of the pool, uint64.
+        cosines: gives the cosines [K] of a query's candidates, where the ranking is by them; None where it is not, or
+            where its cosines are not those that outputs show.
     """
 
-    def __init__(self, name: str, ranking: Ranking, digests_N: np.ndarray) -> None:
+    def __init__(
+        self,
+        name: str,
+        ranking: Ranking,
+        digests_N: np.ndarray,
+        *,
+        cosines: Callable[[str], np.ndarray] | None = None,
+    ) -> None:
         self.name = name
         self._ranking = ranking
         self._digests_N = digests_N
+        self._cosines = cosines
 
     def turns(self, query: str, window: Window, *, how: How, seed: int) -> Iterator[Candidate]:
         ranked_K = self._ranking.ranked(query)
         order = turns(self._digests_N[ranked_K], window, how=how, seed=seed, query=query)
+        cosines_K = None if self._cosines is None else self._cosines(query)
         for place in order.tolist():
-            yield Candidate(int(ranked_K[place]), self.name, place + 1)
+            cosine = None if cosines_K is None else round(float(cosines_K[place]), SCORE_DECIMALS)
+            yield Candidate(int(ranked_K[place]), self.name, place + 1, cosine)
 
     def above(self, query: str, low: int) -> frozenset[int]:
         return frozenset(self._ranking.ranked(query)[:low].tolist())

@@ -57,7 +57,7 @@ def fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """The text without differences of Unicode form, case, white space and punctuation.
 
@@ -70,7 +70,7 @@ def plain(text: str) -> str:
     return " ".join(_TOKEN.findall(normal.casefold())) or fold(normal)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def shingles(text: str) -> np.ndarray:
     """The distinct runs of SHINGLE_TOKENS tokens of `plain(text)`, sorted hashes uint64 [S]; a shorter text is one."""
     tokens = np.fromiter(map(_token_hash, plain(text).split()), np.uint64)
