@@ -19,6 +19,7 @@ COMMANDS = {
     "mine": "find hard negatives for (query, positives) rows in a pool of passages",
     "filter": "filter mined rows again by the scores they carry",
     "audit": "check mined rows: positives among the negatives, duplicates, broken scores",
+    "teach": "add a bigger reranker's scores to training data, to distil it",
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
     "test_reranker": "measure one reranker on rows and write the metrics as JSON",

@@ -36,6 +36,9 @@ CONFIG_FLAGS = ("--config", "--config_path")
 CONFIG_HELP = "YAML or JSON file with values for any of these flags; a flag on the command line wins over the file"
 
 
+FlagsOfFile = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
+
+
 def parse(
     config_class: Any,
     argv: Sequence[str] | None = None,
@@ -43,6 +46,7 @@ def parse(
     prog: str,
     description: str,
     foreign_keys: Collection[str] = (),
+    flags_of_file: FlagsOfFile | None = None,
 ) -> Any:
     """Fill `config_class` from its defaults, `--config FILE` and the flags in `argv`, later ones winning.
 
@@ -53,6 +57,7 @@ def parse(
         prog: the command as the user types it, for the help text.
         description: what the command does, for the help text.
         foreign_keys: keys that config files of another system hold and that mean nothing here: passed over, and said.
+        flags_of_file: turns what a configuration file holds into flags, where that is not one flag a key.
 
     Returns:
         One instance, or a tuple of them in the order given.
@@ -65,7 +70,7 @@ def parse(
     parser = _parser(classes, prog=prog, description=description)
     words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
     _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
-    configs = _instances(parser, [*_words_of_config_files(parser, words, foreign_keys), *words])
+    configs = _instances(parser, [*_words_of_config_files(parser, words, foreign_keys, flags_of_file), *words])
     return configs if several else configs[0]
 
 
@@ -186,20 +191,25 @@ def _suggestion(name: str, known: Sequence[str], parser: _Parser) -> str:
 # --- configuration files ---------------------------------------------------------------------------------------
 
 
-def _words_of_config_files(parser: _Parser, words: Sequence[str], foreign_keys: Collection[str]) -> list[str]:
+def _words_of_config_files(
+    parser: _Parser, words: Sequence[str], foreign_keys: Collection[str], flags_of_file: FlagsOfFile | None
+) -> list[str]:
     """The command-line words that say what the `--config` files say, in their order."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument(*CONFIG_FLAGS, action="append", default=[])
     if words and words[-1] in CONFIG_FLAGS:
         parser.error("argument --config: expected one argument")
     paths = finder.parse_known_args(list(words))[0].config
-    return [word for path in paths for word in _words_of_config_file(parser, Path(path), foreign_keys)]
+    return [word for path in paths for word in _words_of_config_file(parser, Path(path), foreign_keys, flags_of_file)]
 
 
-def _words_of_config_file(parser: _Parser, path: Path, foreign_keys: Collection[str]) -> list[str]:
+def _words_of_config_file(
+    parser: _Parser, path: Path, foreign_keys: Collection[str], flags_of_file: FlagsOfFile | None
+) -> list[str]:
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     words: list[str] = []
     data = _read_config(path)
+    data = flags_of_file(data, path) if flags_of_file else data
     passed_over = [key for key in data if key in foreign_keys]
     if passed_over:
         say(f"note: {path}: {', '.join(passed_over)} mean nothing here and are passed over")
