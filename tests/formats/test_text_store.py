@@ -6,6 +6,11 @@ import random
 
 import pytest
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
 from sharprank.errors import UserError
 from sharprank.formats.text_store import TextStore, TextWriter, one_spaced
 
@@ -78,6 +83,20 @@ def test_a_store_whose_writing_failed_is_not_there_and_leaves_nothing(tmp_path):
         raise KeyError
     assert TextStore.find_in(tmp_path / "s") is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(resource is None, reason="needs limits of file sizes")
+def test_a_full_disk_is_a_user_error_with_a_way_out_and_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write") as caught:
+            written(tmp_path / "s", [f"{i} {'x' * 100}" for i in range(30_000)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "SHARPRANK_CACHE" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+    assert len(written(tmp_path / "s", ["a"])) == 1
 
 
 def test_a_store_written_again_replaces_the_old_one_and_keeps_what_it_was_told(tmp_path):

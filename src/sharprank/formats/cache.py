@@ -7,6 +7,7 @@ Knows nothing of what the entries hold.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,6 +52,20 @@ class Entry:
     def kind(self) -> str:
         """What is in it: passages, embeddings, ..."""
         return self.folder.name.rpartition("-")[0]
+
+
+@contextlib.contextmanager
+def filling(path: Path) -> Iterator[None]:
+    """A full disk, or one that cannot be written, as a `UserError` about this part of the cache."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        problem = error.problem if isinstance(error, UserError) else f"cannot write {path}: {error.strerror or error}"
+        raise UserError(
+            problem,
+            fix=f"make room (sharprank cache ls), or set {VARIABLE} or --embedding_cache to a folder with more, and "
+            "run the same command again: what was finished is kept",
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -111,7 +126,8 @@ def entry_folder(root: Path, kind: str, key: str, about: Mapping[str, Any]) -> P
     """
     folder = root / f"{kind}-{key}"
     if not (folder / ABOUT_FILE).is_file():
-        write_json(folder / ABOUT_FILE, about)
+        with filling(folder):
+            write_json(folder / ABOUT_FILE, about)
     mark_used(folder)
     return folder
 

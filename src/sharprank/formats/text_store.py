@@ -30,7 +30,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from sharprank.formats.writers import disk_errors
+from sharprank.formats.cache import filling
 
 ABOUT_FILE = "about.json"
 _CHUNK = 1 << 20
@@ -182,7 +182,7 @@ class TextWriter:
         self._count = self._end = 0
 
     def __enter__(self) -> TextWriter:
-        with disk_errors(self.folder):
+        with filling(self.folder):
             self._partial.mkdir(parents=True)
             self._texts, self._starts, self._hashes = (
                 open(self._partial / name, "wb", buffering=_CHUNK)  # noqa: SIM115 (closed in __exit__)
@@ -193,7 +193,7 @@ class TextWriter:
     def add(self, text: str, *, key: str | None = None, passage_id: str | None = None) -> None:
         """Append a text, with the key it is found by (default: itself, `one_spaced`) and, if it has one, its id."""
         data = text.encode("utf-8", "surrogatepass")
-        with disk_errors(self.folder):
+        with filling(self.folder):
             self._starts.write(self._end.to_bytes(8, "little"))
             self._texts.write(data)
             self._hashes.write(_digest(one_spaced(text) if key is None else key))
@@ -206,14 +206,14 @@ class TextWriter:
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         try:
-            with disk_errors(self.folder):
+            with filling(self.folder):
                 self._starts.write(self._end.to_bytes(8, "little"))
                 for file in (self._texts, self._starts, self._hashes):
                     file.close()
             if self._ids is not None:
                 self._ids.__exit__(kind, value, trace)
             if kind is None:
-                with disk_errors(self.folder):
+                with filling(self.folder):
                     self._finish()
         finally:
             for file in (self._texts, self._starts, self._hashes):
@@ -234,23 +234,24 @@ class TextWriter:
         (self._partial / "hashes").unlink()
         order_M = np.lexsort(tuple(hashes_MC[:, column] for column in reversed(range(columns))))
         first_M = _first_of_its_key(hashes_MC, order_M) if self._distinct else np.ones(len(order_M), bool)
-        kept_N = order_M[first_M]  # reads that stay, by hash
-        numbers_N = np.arange(len(kept_N)) if self._by_key else np.argsort(np.argsort(kept_N))
-        if self._ids is not None:
-            number_of_read = np.empty(len(order_M), np.int64)
-            number_of_read[order_M] = numbers_N[np.cumsum(first_M) - 1]
-            number_of_read.tofile(self._partial / "number_of_read")
-            del number_of_read
-        num_read = len(order_M)
-        del order_M, first_M
-        hashes_MC[kept_N, 0].tofile(self._partial / "sorted")
+        by_hash_N = order_M[first_M]  # which of those written stay
+        by_number_N = by_hash_N if self._by_key else np.sort(by_hash_N)
+        by_number_N.tofile(self._partial / "reads")
+        for name, column, kept_N in (("sorted", 0, by_hash_N), ("digests", 0, by_number_N), ("rests", 1, by_number_N)):
+            _write_column(self._partial / name, hashes_MC, column, kept_N)
+        del hashes_MC  # everything here is as long as the store: only what is still needed stays
+        numbers_N = np.arange(len(by_hash_N)) if self._by_key else np.searchsorted(by_number_N, by_hash_N)
+        del by_hash_N, by_number_N
         numbers_N.tofile(self._partial / "numbers")
-        if not self._by_key:
-            kept_N.sort()
-        kept_N.tofile(self._partial / "reads")
-        for column, name in enumerate(("digests", "rests")):
-            hashes_MC[kept_N, column].tofile(self._partial / name)
-        self._put_in_place({"about": self.about, "texts": len(kept_N), "read": num_read})
+        if self._ids is not None:
+            places_M = np.cumsum(first_M)
+            places_M -= 1
+            number_of_read = np.empty(len(order_M), np.int64)
+            for start in range(0, len(order_M), _CHUNK):
+                some = slice(start, start + _CHUNK)
+                number_of_read[order_M[some]] = numbers_N[places_M[some]]
+            number_of_read.tofile(self._partial / "number_of_read")
+        self._put_in_place({"about": self.about, "texts": len(numbers_N), "read": len(order_M)})
 
     def _put_in_place(self, content: Mapping[str, Any]) -> None:
         sizes = {path.name: path.stat().st_size for path in self._partial.iterdir() if path.is_file()}
@@ -273,6 +274,12 @@ def _first_of_its_key(hashes_MC: np.ndarray, order_M: np.ndarray) -> np.ndarray:
         keys = hashes_MC[order_M[start - 1 : stop], :2]
         first_M[start:stop] = (keys[1:] != keys[:-1]).any(axis=1)
     return first_M
+
+
+def _write_column(path: Path, hashes_MC: np.ndarray, column: int, rows: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        for start in range(0, len(rows), _CHUNK):
+            hashes_MC[rows[start : start + _CHUNK], column].tofile(file)
 
 
 def _mapped(path: Path, dtype: type[np.generic]) -> np.ndarray:

@@ -80,13 +80,6 @@ def _refuse_special(path: str | Path, *, flag: str = "the output") -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(path: str | Path) -> Iterator[None]:
-    """A full disk, or one that cannot be written, as a `UserError` about `path`."""
-    with _writing(path):
-        yield
-
-
-@contextlib.contextmanager
 def _writing(path: str | Path, *, only: set[int] | None = None) -> Iterator[None]:
     try:
         yield

@@ -268,7 +268,7 @@ def _costs(
 ) -> Costs:
     return Costs(
         num_texts={name: len(some) for name, some in texts.items()},
-        num_missing={name: len(inventory.missing) for name, inventory in found.items()},
+        num_missing={name: inventory.num_missing for name, inventory in found.items()},
         vector_bytes=encoder.size * np.dtype(how.dtype).itemsize,
         k=how.k,
         cache=how.cache,

@@ -15,12 +15,11 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.cache import VARIABLE
 from sharprank.progress import is_first_rank, say, spoken_bytes, spoken_seconds
-from sharprank.retrieval.embeddings import SHARD_TEXTS
 
 HIT_BYTES = 12
 PROBE_TEXTS = 64
-SHARDS_WORTH_A_PROBE = 4
-"""With fewer shards to make the bar will say in a moment how long it takes."""
+TEXTS_WORTH_A_PROBE = 16_384
+"""With fewer texts to embed the bar will say in a moment how long it takes."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Costs:
 
     Attributes:
         num_texts: how many there are.
-        num_missing: how many of their shards are not kept from an earlier run.
+        num_missing: how many are in shards that are not kept from an earlier run.
         vector_bytes: of one text on disk.
         k: hits of a query.
         cache: where everything goes.
@@ -45,14 +44,10 @@ class Costs:
     num_ranks: int
     probe: Sequence[str]
 
-    def to_embed(self, name: str) -> int:
-        """Texts of the missing shards (at most: the last shard may be shorter)."""
-        return min(self.num_texts[name], self.num_missing[name] * SHARD_TEXTS)
-
     @property
     def num_bytes(self) -> int:
         """Disk that vectors and hits will take."""
-        vectors = sum(self.to_embed(name) for name in self.num_texts) * self.vector_bytes
+        vectors = sum(self.num_missing.values()) * self.vector_bytes
         return vectors + self.num_texts["queries"] * self.k * HIT_BYTES
 
 
@@ -74,17 +69,17 @@ def say_costs(costs: Costs, *, encode: Callable[[Sequence[str]], Any]) -> None:
             "--embedding_dtype float16",
         )
     embedded = ", ".join(
-        f"{costs.to_embed(name):,} of {total:,} {name}" for name, total in costs.num_texts.items() if total
+        f"{costs.num_missing[name]:,} of {total:,} {name}" for name, total in costs.num_texts.items() if total
     )
     searched = f"{costs.num_texts['queries']:,} queries x {costs.num_texts['passages']:,} passages"
     say(
         f"to do: embed {embedded} (others are kept from before); search {searched}; "
         f"{spoken_bytes(costs.num_bytes)} in {costs.cache} ({spoken_bytes(free)} free)"
     )
-    if costs.num_missing["passages"] > SHARDS_WORTH_A_PROBE and is_first_rank():
+    if costs.num_missing["passages"] > TEXTS_WORTH_A_PROBE and is_first_rank():
         encode(costs.probe)  # the first batch pays for what is set up once
         start = time.perf_counter()
         encode(costs.probe)
         rate = len(costs.probe) / (time.perf_counter() - start) * costs.num_ranks
-        total = sum(costs.to_embed(name) for name in costs.num_texts)
+        total = sum(costs.num_missing.values())
         say(f"embedding takes about {spoken_seconds(total / rate)}, at {rate:,.0f} texts/s; a killed run continues")

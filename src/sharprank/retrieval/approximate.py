@@ -9,6 +9,8 @@ Shapes: Q queries, D dimensions, K hits a query, N rows of the table.
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import atomic_path
+from sharprank.formats.cache import filling
+from sharprank.formats.writers import atomic_path, write_json
 from sharprank.progress import Bar, progress_bar
 from sharprank.ranks import ALONE, Ranks
 from sharprank.retrieval.faiss_index import Hits, rescore
@@ -74,7 +77,7 @@ class ApproximateSearch:
     def prepare(self, shards: Sequence[Shard], folder: Path, *, ranks: Ranks = ALONE) -> None:
         """Make the indexes that are not there; the ranks share them."""
         self._folder = folder
-        missing = ranks.agree(lambda: [bounds for bounds in self._bounds if not self._path(bounds).is_file()])
+        missing = ranks.agree(lambda: [bounds for bounds in self._bounds if not self._is_whole(bounds)])
         own = ranks.share(missing)
         total = sum(last - first for first, last in own)
         with progress_bar(total=total, desc=f"indexing ({self._factory})" if own else None, unit="row") as bar:
@@ -148,8 +151,6 @@ class ApproximateSearch:
             ) from error
 
     def _write(self, shards: Sequence[Shard], bounds: tuple[int, int], bar: Bar[Any]) -> None:
-        import faiss
-
         index = self._new()
         first, last = bounds
         if not index.is_trained:
@@ -160,11 +161,31 @@ class ApproximateSearch:
                 stop = min(start + _READ_ROWS, last)
                 index.add(_rows(shards, np.arange(start, stop)))
                 bar.update(stop - start)
-        with atomic_path(self._path(bounds)) as path:
-            faiss.write_index(index, str(path))
+        with filling(self._path(bounds)):
+            with atomic_path(self._path(bounds)) as path:
+                _save(index, path)
+            write_json(self._size_path(bounds), self._path(bounds).stat().st_size)
+
+    def _is_whole(self, bounds: tuple[int, int]) -> bool:
+        try:
+            return self._path(bounds).stat().st_size == json.loads(self._size_path(bounds).read_text())
+        except (OSError, ValueError):
+            return False
 
     def _path(self, bounds: tuple[int, int]) -> Path:
         return self._folder / f"from-{bounds[0]:012d}.faiss"
+
+    def _size_path(self, bounds: tuple[int, int]) -> Path:
+        return self._folder / f"from-{bounds[0]:012d}.size.json"
+
+
+def _save(index: Any, path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:  # this is how FAISS says that the disk is full
+        raise OSError(errno.EIO, _reason(error)) from error
 
 
 @contextmanager

@@ -67,10 +67,20 @@ class Inventory:
     Attributes:
         names: the file of every shard.
         missing: the positions of those that are not there.
+        num_texts: how many texts there are.
     """
 
-    def __init__(self, names: list[str], missing: list[int]) -> None:
-        self.names, self.missing = names, missing
+    def __init__(self, names: list[str], missing: list[int], num_texts: int) -> None:
+        self.names, self.missing, self.num_texts = names, missing, num_texts
+
+    @property
+    def num_missing(self) -> int:
+        """Texts of the missing shards."""
+        return self.texts_in(self.missing)
+
+    def texts_in(self, shards: Sequence[int]) -> int:
+        """Texts of some shards; all but the last hold SHARD_TEXTS."""
+        return sum(min(SHARD_TEXTS, self.num_texts - number * SHARD_TEXTS) for number in shards)
 
     @property
     def key(self) -> str:
@@ -108,7 +118,7 @@ class EmbeddingStore:
     ) -> list[Shard]:
         """Make the missing shards; returns all."""
         own = ranks.share(inventory.missing)
-        total = sum(min(SHARD_TEXTS, len(texts) - number * SHARD_TEXTS) for number in own)
+        total = inventory.texts_in(own)
         words = f"encoding {name}" + (f" (rank 1 of {ranks.count})" if ranks.count > 1 else "")
         with progress_bar(total=total, desc=words if own else None, unit="text") as bar:
             for number in own:
@@ -121,7 +131,8 @@ class EmbeddingStore:
         total = -(-len(texts) // SHARD_TEXTS)
         words = "looking for kept vectors" if total >= SHARDS_WORTH_A_BAR else None
         names = [_fingerprint(part) for part in track(parts(texts), total=total, desc=words, unit="shard")]
-        return Inventory(names, [number for number, name in enumerate(names) if load_array(self._path(name)) is None])
+        missing = [number for number, name in enumerate(names) if load_array(self._path(name)) is None]
+        return Inventory(names, missing, len(texts))
 
     def _shard(self, name: str) -> StoredArray:
         stored = load_array(self._path(name), check=False)

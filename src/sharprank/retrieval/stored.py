@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sharprank.errors import UserError
-from sharprank.formats.cache import VARIABLE
+from sharprank.formats.cache import filling
 from sharprank.formats.writers import atomic_open
 
 _MARK = b"crc32:"
@@ -63,16 +62,9 @@ def save_array(path: Path, array: np.ndarray) -> None:
         UserError: the disk is full or cannot be written.
     """
     array = np.ascontiguousarray(array)
-    try:
-        with atomic_open(path, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.write(_MARK + _checksum(array))
-    except UserError as error:
-        raise UserError(
-            error.problem,
-            fix=f"make room, or set {VARIABLE} (or --embedding_cache) to a folder with more, and run the same command "
-            "again: finished shards are kept",
-        ) from error
+    with filling(path), atomic_open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.write(_MARK + _checksum(array))
 
 
 def load_array(path: Path, *, check: bool = True) -> StoredArray | None:
