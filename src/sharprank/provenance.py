@@ -70,3 +70,13 @@ def _files_below(folder: Path) -> list[Path]:
 def manifest(*, command: Sequence[str], settings: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
     """What stands beside an output: how it was asked for, what it was made from, and by which versions."""
     return {"command": list(command), "settings": dict(settings), "inputs": dict(inputs), "versions": versions()}
+
+
+def processor_name() -> str:
+    """What the processor calls itself, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine() or "unknown processor")

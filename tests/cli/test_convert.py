@@ -371,7 +371,7 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_refused(tmp_
     convert("to-swift", source)
     before = (tmp_path / "out.jsonl").read_bytes()
     convert("to-swift", source)
-    assert "was already made" in convert.printed
+    assert "was already made" in convert.error and not convert.printed
     assert main(["to-triplets", "--input_file", source, "--output_file", str(tmp_path / "out.jsonl")]) == 2
     assert "--overwrite True" in capsys.readouterr().err
     jsonl(tmp_path / "rows.jsonl", ROWS[:1])

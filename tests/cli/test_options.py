@@ -91,11 +91,40 @@ def test_a_json_config_file_works_and_null_means_nothing(tmp_path):
     assert parse(f"--config={path}") == Settings(input_file="x", keys=[], normalize=False)
 
 
+def test_config_path_is_another_name_of_it(tmp_path):
+    (tmp_path / "a.yaml").write_text("input_file: a\n")
+    assert parse("--config_path", str(tmp_path / "a.yaml")).input_file == "a"
+    assert parse(f"--config-path={tmp_path / 'a.yaml'}").input_file == "a"
+    with pytest.raises(UserError, match="expected one argument"):
+        parse("--config_path")
+
+
 def test_a_later_config_file_wins_over_an_earlier_one(tmp_path):
     (tmp_path / "a.yaml").write_text("input_file: a\nnumber: 1\n")
     (tmp_path / "b.yaml").write_text("number: 2\n")
     config = parse("--config", str(tmp_path / "a.yaml"), "--config", str(tmp_path / "b.yaml"))
     assert (config.input_file, config.number) == ("a", 2)
+
+
+def test_a_mapping_under_a_name_that_is_no_flag_groups_flags(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("input_file: a\ntuning:\n  number: 3\n  inner:\n    top-up: random\n")
+    config = parse("--config", str(path))
+    assert (config.number, config.top_up) == (3, "random")
+    path.write_text("input_file: a\ntuning:\n  nunber: 3\n")
+    with pytest.raises(UserError, match="unknown key 'nunber'"):
+        parse("--config", str(path))
+
+
+def test_keys_of_another_system_are_passed_over_and_said(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_text("input_file: a\ngpu_id: 0\nold: {number: 9}\n")
+    words = ["--config", str(path)]
+    config = options.parse(Settings, words, prog="stage", description="", foreign_keys=("gpu_id", "old"))
+    assert config == Settings(input_file="a")
+    assert "gpu_id, old mean nothing here" in capsys.readouterr().err
+    with pytest.raises(UserError, match="unknown key 'gpu_id'"):
+        parse(*words)
 
 
 def test_a_tuple_of_dataclasses_gives_a_tuple():

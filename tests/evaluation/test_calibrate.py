@@ -15,6 +15,7 @@ from sharprank.cli.rerank import main as rerank_main
 from sharprank.errors import UserError
 from sharprank.evaluation.calibrate import calibrate, fit
 from sharprank.evaluation.calibrate_config import CalibrateConfig
+from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.rows import row_task
 from sharprank.formats.calibration import CALIBRATION_FILE, read_calibration
 from sharprank.metrics.calibration import fit_temperature_and_bias
@@ -164,12 +165,74 @@ def test_a_collection_is_calibrated_on_the_split_named(model, tmp_path, capsys):
     assert code == 0 or "higher scores are not more relevant" in captured.err
 
 
+# --- a calibration in a file of its own -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub_model(model, tmp_path, monkeypatch):
+    """The model as `maker/model` in the cache of the hub, which nothing of ours may write to."""
+    snapshot = tmp_path / "hub" / "models--maker--model" / "snapshots" / ("a" * 40)
+    shutil.copytree(model, snapshot)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return "maker/model"
+
+
+def test_a_model_of_the_hub_keeps_its_calibration_in_a_file_that_is_named(hub_model, validation, tmp_path, capsys):
+    file = tmp_path / "model.calibration.json"
+    assert main(["-m", hub_model, "-d", str(validation), "--output_file", str(file), "--device", "cpu"]) == 0
+    assert f"stored in {file}" in capsys.readouterr().out
+    assert not list((tmp_path / "hub").rglob(CALIBRATION_FILE))
+    plain = Reranker.from_pretrained(hub_model, device="cpu")
+    reranker = Reranker.from_pretrained(hub_model, device="cpu", calibration=file)
+    pair = ("what is a cat", "red cat of the river")
+    assert plain.calibration is None and reranker.calibration is not None
+    assert reranker.compute_score(pair, normalize=True) != pytest.approx(plain.compute_score(pair, normalize=True))
+    (tmp_path / "1.json").write_text(json.dumps({"query": pair[0], "docs": [pair[1]]}))
+    words = ["-m", hub_model, "-d", str(tmp_path / "1.json"), "--device", "cpu", "--calibration", str(file)]
+    assert rerank_main(words) == 0
+    assert json.loads(capsys.readouterr().out) == pytest.approx([reranker.compute_score(pair, normalize=True)])
+    words = ["-m", hub_model, "-d", str(validation), "--device", "cpu", "--calibration", str(file)]
+    assert evaluate_main(words) == 0
+    assert capsys.readouterr().out.splitlines()[4].startswith("(calibrated, at the fitted threshold")
+
+
+def test_a_named_calibration_is_refused_before_it_gives_wrong_probabilities(
+    model, validation, tiny_xlmr, tmp_path, capsys
+):
+    file = tmp_path / "c.json"
+    words = ["-m", str(model), "-d", str(validation), "--output_file", str(file), "--device", "cpu"]
+    assert main(words) == 0 and not (model / CALIBRATION_FILE).exists()
+    with pytest.raises(UserError, match="other weights than this model's"):
+        Reranker.from_pretrained(str(tiny_xlmr), device="cpu", calibration=file)
+    assert main(words) == 0 and main([*words, "--precision", "0.5"]) == 2
+    assert "was made with precision" in capsys.readouterr().err
+    for named in ([str(tmp_path / "none.json")], [str(validation)], [str(file), str(file)]):
+        assert evaluate_main(["-m", str(model), "-d", str(validation), "--calibration", *named]) == 2
+        captured = capsys.readouterr()
+        assert "fix:" in captured.err and not captured.out
+    assert rerank_main(["-m", str(model), "-d", str(validation), "--calibration", str(validation)]) == 2
+    assert rerank_main(["-m", "m", "-d", "d", "--calibration", str(file), "--scores", "raw"]) == 2
+    assert "no say in raw scores" in capsys.readouterr().err
+
+
+def test_calibrate_reads_as_evaluate_does():
+    mine, theirs = CalibrateConfig.__dataclass_fields__, EvaluationConfig.__dataclass_fields__
+    shared = [name for name in mine if name in theirs and name not in ("model_name_or_path", "data", "output_file")]
+    assert {name for name in shared if mine[name].default != theirs[name].default} == set()
+    given = CalibrateConfig(model_name_or_path="m", data="d", first_stage="minilm", depth=7, max_length=9, seed=3)
+    found = given.evaluation()
+    assert (found.first_stage, found.depth, found.max_length, found.seed) == ("minilm", 7, 9, 3)
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
         (["--precision", "2"], "--precision 2.0"),
         (["--precision", "0.9", "--recall", "0.9"], "two thresholds"),
-        (["-m", "some/hub-id"], "no folder"),
+        (["-m", "some/hub-id"], "no folder of yours"),
+        (["--output_file", "."], "is a folder"),
         (["-d", "no/such.jsonl"], "does not exist"),
         (["--depth", "0"], "--depth 0"),
     ],

@@ -110,6 +110,22 @@ def test_a_bi_encoder_can_be_the_first_stage(collection_path, tiny_encoder):
     assert all(len(task.first_stage[query_id]) == len(CORPUS) for query_id in QRELS)
 
 
+def test_a_bi_encoders_vectors_are_kept_and_used_again(collection_path, tiny_encoder, tmp_path, monkeypatch):
+    from sharprank.models.bi_encoder import BiEncoder
+
+    asked, encode = [], BiEncoder.encode
+
+    def counted(self, texts, *, kind, **more):
+        asked.append(kind)
+        return encode(self, texts, kind=kind, **more)
+
+    monkeypatch.setattr(BiEncoder, "encode", counted)
+    flags = {"first_stage": str(tiny_encoder), "device": "cpu", "embedding_cache": str(tmp_path / "kept")}
+    runs = [read_collection_task(config(collection_path, **flags), str(collection_path)).first_stage for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert asked == ["passage", "query", "query"]
+
+
 def test_a_run_and_a_bi_encoder_are_not_both_the_first_stage(collection_path, run_path):
     with pytest.raises(UserError, match="both name the first stage"):
         config(collection_path, run=str(run_path), first_stage="minilm").check()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sharprank.evaluation.compare import compare, correct_for_several, warning
+from sharprank.evaluation.compare import compare, correct_for_several, spoken_p, warning
 from sharprank.metrics.significance import bootstrap_interval, randomisation_test
 
 
@@ -59,3 +59,7 @@ def test_several_models_are_corrected_by_holm_and_one_is_not():
     assert one[0].p == pytest.approx(2 / 64)
     assert correct_for_several([one]) == [one]
     assert [c[0].p for c in correct_for_several([one, one])] == pytest.approx([4 / 64, 4 / 64])
+
+
+def test_a_tiny_p_is_never_said_to_be_zero():
+    assert [spoken_p(p) for p in (1.0, 0.0123, 0.001, 0.0009999)] == ["p 1.000", "p 0.012", "p 0.001", "p < 0.001"]

@@ -18,6 +18,7 @@ def test_the_defaults_are_accepted():
     "changes, word",
     [
         ({"depth": 0}, "--depth 0"),
+        ({"latency_queries": -1}, "--latency_queries -1"),
         ({"threshold": 1.0}, "--threshold 1.0"),
         ({"threshold": -0.1}, "--threshold -0.1"),
         ({"measures": ["nDCG@10", "nope"]}, "'nope'"),

@@ -79,12 +79,14 @@ def test_only_shared_queries_count_and_the_others_are_told():
         contrast(Contestants(systems=[system("a", [1]), System(name="b", per_query={"MAP": {"0": 1.0}})]))
 
 
-def test_a_reranker_below_its_first_stage_is_shouted_and_one_below_the_baseline_only_when_it_is_no_chance():
+def test_a_reranker_below_its_first_stage_is_shouted_and_one_below_the_baseline_as_loud_as_it_is_sure():
     high, low = [0.9] * 20, [0.8] * 20
     assert "BELOW the first stage bm25" in warnings_of(
         contrast(Contestants(systems=[system("bm25", [1, 0.5], is_first_stage=True), system("b", [1, 0.4])]))
     )[0]  # fmt: skip
-    assert warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.4])]))) == []
+    assert warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.6])]))) == []
+    quiet = warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.4])])))
+    assert len(quiet) == 1 and quiet[0].startswith("note: b stands below the baseline a")
     assert (
         "BELOW the baseline a" in warnings_of(contrast(Contestants(systems=[system("a", high), system("b", low)])))[0]
     )

@@ -294,3 +294,20 @@ def test_constant_scores_are_warned_of(rows_path, prepare, capsys):
     assert "WARNING: constant gives all passages the same score for 3 of 3 queries" in capsys.readouterr().err
     evaluate(config(rows_path, "untied"), prepare=prepare)
     assert "same score" not in capsys.readouterr().err
+
+
+def test_single_queries_are_timed_alone_and_spread_over_all_of_them(collection_path, run_path, prepare):
+    scorers = []
+
+    def remembering(name, settings):
+        load = prepare(name, settings)
+        return lambda: scorers.append(load()) or scorers[-1]
+
+    result = evaluate(config(collection_path, "overlap", run=str(run_path), latency_queries=2), prepare=remembering)
+    model = result.models[0]
+    assert scorers[0].calls == 3 and len(model.latencies) == 2 and result.hardware
+    assert 0 < model.latency["p50_ms"] <= model.latency["p90_ms"] <= model.latency["max_ms"]
+    found = result.as_json()
+    assert found["models"][0]["latency"]["queries"] == 2 and found["hardware"] == result.hardware
+    plain = evaluate(config(collection_path, "overlap", run=str(run_path)), prepare=prepare)
+    assert plain.models[0].latencies == [] and "latency" not in plain.as_json()["models"][0]

@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.evaluation.charts import histograms, scatter
 from sharprank.evaluation.evaluate import evaluate
-from sharprank.formats.svg import tick_label
+from sharprank.formats.html.charts import histograms, scatter
+from tests.html_page import Page, look, needs_browser
 
 from .conftest import CORPUS, QRELS, QUERIES, config, write_collection, write_jsonl
 
 NASTY = "<script>alert('x')</script> & \"quotes\" 的"
-VOID = {"meta", "br"}
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-class Page(HTMLParser):
-    """Checks that tags close in order, and collects tags, attributes and text."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(source)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture
@@ -68,12 +29,7 @@ def report(tmp_path, prepare):
 
 
 def test_the_page_loads_nothing_and_runs_nothing(report, collection_path, run_path):
-    page = report(collection_path, "overlap", run=str(run_path))
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
-    assert not [value for name, value in page.attributes if name in ("src", "href", "style", "onclick")]
-    assert ("name", "viewport") in page.attributes
-    style = page.words[next(i for i, word in enumerate(page.words) if ":root" in word)]
-    assert "url(" not in style and "@import" not in style
+    report(collection_path, "overlap", run=str(run_path)).check_self_contained()
 
 
 def test_it_says_before_and_after_with_interval_and_verdict(report, collection_path, run_path, prepare):
@@ -102,9 +58,22 @@ def test_rows_show_the_lowest_queries_with_the_passage_that_stands_above(report,
     assert "precision" in page.text and "PairAccuracy" in page.text
 
 
+def test_a_page_shows_intervals_depths_and_how_long_one_query_takes(report, collection_path, tmp_path):
+    run = tmp_path / "deep.trec"
+    lines = [f"{q} Q0 {p} {i} {10 - i} first" for q in QUERIES for i, p in enumerate(sorted(CORPUS), start=1)]
+    run.write_text("\n".join(lines) + "\n")
+    page = report(collection_path, "overlap", run=str(run))
+    assert page.tags.count("svg") == 5
+    for words in ("difference to the first stage", "How deep must one re-rank?", "queries timed", "90% within ms"):
+        assert words in page.text, words
+    assert "model measure" not in page.text  # one model needs no column
+    untimed = report(collection_path, "overlap", "worse", run=str(run), latency_queries=0)
+    assert "queries timed" not in untimed.text and "model measure" in untimed.text
+
+
 def test_several_models_each_have_their_part(report, collection_path, run_path):
     page = report(collection_path, "overlap", "untied", "constant", run=str(run_path))
-    assert page.tags.count("svg") == 9
+    assert page.tags.count("svg") == 12
     assert all(f"{name}: Pictures" in page.text for name in ("overlap", "untied", "constant"))
 
 
@@ -137,43 +106,9 @@ def test_a_path_that_cannot_be_written_or_holds_something_else_is_refused_before
         evaluate(config(rows_path, "overlap", report=str(tmp_path / "ours.html")), prepare=prepare)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium (Debian: chromium) to look at the page")
+@needs_browser
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_browser_shows_it_without_scrolling_sideways(report, collection_path, run_path, tmp_path, width):
     report(collection_path, "overlap", "worse", run=str(run_path))
-    source = (tmp_path / "report.html").read_text()
-    probe = (
-        "<script>addEventListener('load', () => { document.body.dataset.found = JSON.stringify({"
-        "wide: document.documentElement.scrollWidth, seen: innerWidth, charts: [...document.querySelectorAll('svg')]"
-        ".filter(one => one.getBoundingClientRect().height > 50).length}) })</script>"
-    )
-    # Chromium's windows have a least width, a frame has not.
-    (tmp_path / "inner.html").write_text(source.replace("</body>", probe + "</body>"))
-    outer = (
-        f"<iframe src='inner.html' width={width} height=700></iframe><script>addEventListener('load', () => "
-        "{ document.body.dataset.found = frames[0].document.body.dataset.found })</script>"
-    )
-    (tmp_path / "outer.html").write_text(f"<!doctype html><body>{outer}</body>")
-    words = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-        "--disable-component-update", "--disable-sync", "--allow-file-access-from-files",
-        f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "outer.html").as_uri(),
-    ]  # fmt: skip
-    process = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    found = re.search(r"data-found=\"([^\"]*)\"", process.stdout)
-    assert found, process.stderr
-    figures = json.loads(found[1].replace("&quot;", '"'))
-    assert figures["wide"] <= figures["seen"] <= width and figures["charts"] == 6
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "labels"),
-    [
-        (0, 1, ["0", "0.5", "1"]),
-        (-13.6, 13.5, ["-13.6", "0", "13.5"]),
-        (0, 0.16, ["0", "0.08", "0.16"]),
-        (2, 2, ["2"] * 3),
-    ],
-)
-def test_axes_are_labelled_with_short_numbers(low, high, labels):
-    assert [tick_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels
+    seen = look((tmp_path / "report.html").read_text(), tmp_path, width=width)
+    assert seen["wide"] <= seen["seen"] <= width and seen["charts"] == 8

@@ -22,7 +22,7 @@ WORDS = "green red blue fast slow apple banana cat dog fish tree river house fin
 
 
 @pytest.fixture
-def words(tmp_path, tiny_encoder, cache):
+def words(tmp_path, tiny_encoder, tiny_bert, cache):
     """The flags of a run over 600 passages and 150 queries; its output and cache by name."""
     draw = random.Random(2)
     texts = [f"{i} " + " ".join(draw.choices(WORDS, k=draw.randint(2, 20))) for i in range(900)]
@@ -35,7 +35,7 @@ def words(tmp_path, tiny_encoder, cache):
             "--input_file", str(tmp_path / "rows.jsonl"), "--candidate_pool", str(tmp_path / "pool.jsonl"),
             "--output_file", str(tmp_path / f"{name}.jsonl"), "--embedding_cache", str(cache / name),
             "--model_name_or_path", str(tiny_encoder), "--range_for_sampling", "2-60", "--negative_number", "5",
-            "--device", "cpu", "--output_scores", "--search_batch_size", "16",
+            "--device", "cpu", "--output_scores", "--search_batch_size", "16", "--teacher", str(tiny_bert),
         ]  # fmt: skip
 
     return flags

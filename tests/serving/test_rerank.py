@@ -177,7 +177,7 @@ def test_a_complete_output_is_left_alone_and_other_settings_are_refused(tmp_path
     output = str(tmp_path / "out.jsonl")
     rerank(config(rows_path, output_file=output), load=lambda _: scorer)
     assert rerank(config(rows_path, output_file=output), load=lambda _: pytest.fail("loaded")) == 0
-    assert "complete already" in capsys.readouterr().err
+    assert "already made" in capsys.readouterr().err
     with pytest.raises(UserError, match="made with scores"):
         rerank(config(rows_path, output_file=output, scores="raw"), load=lambda _: scorer)
     assert rerank(config(rows_path, output_file=output, scores="raw", overwrite=True), load=lambda _: scorer) == 3

@@ -127,6 +127,10 @@ def test_the_command_prints_a_table_and_writes_json_and_a_picture(collection, tm
     assert len(report["summary_table"]["success_rates"]) == 4
     bars = ElementTree.parse(tmp_path / "a.svg").getroot().findall("{http://www.w3.org/2000/svg}rect")
     assert len(bars) == 4
+    assert "1/position, difference" in lines[0]
+    moved = report["tests"]["standard_zs"]["reciprocal_position"]
+    assert f"{moved['difference']:+.3f} [{moved['low']:+.3f}, {moved['high']:+.3f}]" in lines[3]
+    assert lines[3].endswith(f"{moved['p_holm']:.3f}")
     again = run([*words, "--zero_shot_model", tiny_bert, "--max_length", 64], capsys)
     assert again[0] == 0 and again[1] == out and "already made" in again[2]
     assert run([*words, "--candidates", 3], capsys)[0] == 2

@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from sharprank.cli import ablate, convert, rerank, synthesize
+from sharprank.cli import ablate, convert, rerank, sample, synthesize
+
+from .conftest import KEY
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "coming_from.md"
-COMMANDS = {"ablate": ablate.main, "convert": convert.main, "synthesize": synthesize.main, "rerank": rerank.main}
+COMMANDS = {name: module.main for name, module in (
+    ("ablate", ablate), ("convert", convert), ("rerank", rerank), ("sample", sample), ("synthesize", synthesize)
+)}  # fmt: skip
 
 
 def commands_of(section: str) -> list[list[str]]:
@@ -66,16 +70,50 @@ def test_004_with_and_without_an_endpoint(tmp_path, monkeypatch, capsys, corpus,
     pytest.importorskip("openai", reason="needs the extra `llm`: pip install sharprank[llm]")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
-    Path("doc_ids.txt").write_text("31\n2\n")
     commands = commands_of("004")
-    assert [words[0] for words in commands] == ["synthesize", "synthesize", "ablate"]
+    assert [words[0] for words in commands] == ["sample", "synthesize", "synthesize", "ablate"]
     for words in commands:
         assert run(words) == 0, capsys.readouterr().err
     assert len(lines_of("examples.jsonl")) == 4
-    assert [attempt["doc_id"] for attempt in lines_of("examples.jsonl.attempts.jsonl")[1:3]] == ["31", "2"]
+    drawn = Path("doc_ids.txt").read_text().split()
+    assert [attempt["doc_id"] for attempt in lines_of("examples.jsonl.attempts.jsonl")[1:3]] == drawn[:2]
     assert json.loads(Path("examples.jsonl.summary.json").read_text())["settings"]["lambda1"] == 0.85
     assert list(json.loads(Path("ablation.json").read_text())["results"]) == ["standard", "diverse"]
     rows, pool = lines_of("rows.jsonl"), {record["text"] for record in lines_of("pool.jsonl")}
     assert len(rows) == 12 and len(pool) == 20
     assert all(text in pool for row in rows for text in row["neg"])
     assert "openai" in sys.modules
+
+
+def test_004_an_old_configuration_file_is_read_as_it_is(tmp_path, monkeypatch, capsys, corpus, endpoint):
+    pytest.importorskip("openai", reason="needs the extra `llm`: pip install sharprank[llm]")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"""
+retrieval_method: gte
+method2index: {{gte: ./indexes/gte.index}}
+model2path: {{gte: thenlper/gte-large}}
+retrieval_use_fp16: true
+gpu_id: "0"
+seed: 2025
+corpus_path: {corpus}
+generation_params: {{max_tokens: 32}}
+entity_extractor_model: writer
+question_generator_model: judge
+openai_setting:
+  api_key: {KEY}
+  base_url: {endpoint.url}
+"""
+    )
+    out = str(tmp_path / "rows.jsonl")
+    words = ["--generator", "llm", "--config", str(config), "--num_examples", "2", "--output_file", out]
+    assert run(["synthesize", *words]) == 0
+    captured = capsys.readouterr()
+    assert "retrieval_method, method2index, model2path" in captured.err
+    assert {body["model"] for body in endpoint.bodies} == {"writer", "judge"} and len(lines_of(out)) == 2
+    assert all(KEY in headers["authorization"] for headers in endpoint.headers_seen)
+    written = "".join(path.read_text() for path in tmp_path.iterdir() if path != config and path.is_file())
+    assert KEY not in captured.out + captured.err + written
+    assert json.loads((tmp_path / "rows.jsonl.summary.json").read_text())["settings"]["seed"] == 2025

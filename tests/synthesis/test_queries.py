@@ -83,8 +83,15 @@ def test_phrases_are_rare_words_in_the_order_of_the_text():
 
 def test_the_first_of_each_kind_come_before_the_second_ones():
     kinds = [query.kind for query in queries_of(DOCUMENT, TFIDF, KINDS)]
-    assert kinds[:3] == ["title", "sentence", "phrases"]
-    assert [query.kind for query in queries_of(DOCUMENT, TFIDF, ["phrases", "title"])][:2] == ["phrases", "title"]
+    assert kinds[:3] == ["title", "sentence", "sentence"]
+    assert [query.kind for query in queries_of(DOCUMENT, TFIDF, ["sentence", "title"])][:2] == ["sentence", "title"]
+
+
+def test_phrases_come_last_whatever_was_asked_for_first():
+    kinds = [query.kind for query in queries_of(DOCUMENT, TFIDF, ["phrases", "title", "sentence"])]
+    num_phrases = kinds.count("phrases")
+    assert num_phrases and kinds[-num_phrases:] == ["phrases"] * num_phrases
+    assert {query.kind for query in queries_of(DOCUMENT, TFIDF, ["phrases"])} == {"phrases"}
 
 
 @pytest.mark.parametrize("line", ["## Counting wild bees in meadows ##", "Counting wild bees in meadows"])

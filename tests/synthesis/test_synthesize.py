@@ -168,6 +168,19 @@ def test_the_pool_for_mining_has_the_form_of_the_passages(run, corpus, tmp_path)
     pool = {json.loads(line)["text"] for line in (tmp_path / "pool.jsonl").read_text().splitlines()}
     assert len(pool) == 20
     assert all(text in pool for row in rows(tmp_path) for text in row["neg"])
+    assert f"--candidate_pool {tmp_path / 'pool.jsonl'}" in run.printed
+
+
+def test_without_a_pool_it_is_said_how_to_get_one_before_mining(run, tmp_path):
+    assert run() == 0 and "again with --output_pool" in run.printed
+    assert run("--output_pool", str(tmp_path / "pool.jsonl")) == 0 and "--candidate_pool" in run.printed
+
+
+def test_documents_begin_with_different_kinds_but_never_with_key_words(run, tmp_path):
+    assert run("--num_examples", "20") == 0
+    attempts = [json.loads(line) for line in (tmp_path / "rows.jsonl.attempts.jsonl").read_text().splitlines()][1:]
+    kinds = {attempt["kind"] for attempt in attempts if attempt["turn"] == 0 and attempt["row"]}
+    assert kinds == {"title", "sentence"}
 
 
 def test_settings_can_stand_in_a_yaml_file(run, tmp_path):

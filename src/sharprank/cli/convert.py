@@ -18,7 +18,7 @@ from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels, read_run
-from sharprank.formats.writers import atomic_open, check_writable, refuse_other_settings, write_jsonl
+from sharprank.formats.writers import atomic_open, check_writable, is_made, write_jsonl
 from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Record, TrainRow
@@ -140,11 +140,12 @@ def _convert(words: list[str]) -> None:
         problem = "no format was named" if name is None else f"there is no format {name!r}"
         raise UserError(f"{PROG}: {problem}", fix=f"name it first, one of: {', '.join(FORMATS)}")
     config = parse(ConvertConfig, words, prog=prog, description=DESCRIPTION)
-    print("\n".join(convert(name or "", config)))
+    for line in convert(name or "", config):
+        print(line)
 
 
 def convert(name: str, config: ConvertConfig) -> list[str]:
-    """Convert, unless the output is there already; returns the lines of the report.
+    """Convert, unless the output is there already; returns the lines of the report, none then.
 
     Raises:
         UserError: what cannot be read, converted or written; an output that other settings made; no row at all.
@@ -155,8 +156,8 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
         raise UserError(f"--output_file {config.output_file} is also an input", fix="write to another file")
     flags = {key: value for key, value in asdict(config).items() if key not in ("output_file", "overwrite")}
     settings = {"format": name, **flags, "inputs": inputs}
-    if refuse_other_settings(config.output_file, settings, overwrite=config.overwrite) == "done":
-        return [f"{config.output_file} was already made with these settings; --overwrite True makes it again"]
+    if is_made(config.output_file, settings, overwrite=config.overwrite):
+        return []
     drop = config.without_neg == "drop" or (config.without_neg is None and name == "msmarco")
     tally = Tally(BadRows(config.on_bad_row), need_negatives=drop)
     rows = track(_at_least_one(FORMATS[name][1](config, tally), config, tally), desc="converting", unit="row")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sharprank.cli.options import parse, run_command
-from sharprank.synthesis.config import SynthesizeConfig
+from sharprank.synthesis.config import KEYS_OF_004, SynthesizeConfig
 from sharprank.synthesis.endpoint import EndpointConfig
 
 PROG = "sharprank synthesize"
@@ -21,12 +21,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _synthesize(argv: list[str] | None) -> None:
-    config, endpoint = parse((SynthesizeConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION)
+    config, endpoint = parse(
+        (SynthesizeConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION, foreign_keys=KEYS_OF_004
+    )
     from sharprank.synthesis.synthesize import synthesize
 
     result = synthesize(config, endpoint)
     print("\n".join(_lines(result.report)))
     print(f"output     {result.output_path} (summary: {result.summary_path})")
+    print(f"next       {_next(config)}")
+
+
+def _next(config: SynthesizeConfig) -> str:
+    """How to find more negatives for the rows: in passages of the form that the rows have."""
+    mine = f"sharprank mine --model_name_or_path MODEL --input_file {config.output_file} --output_file MINED"
+    if config.generator == "llm":
+        return f"{mine} --candidate_pool {config.corpus_path}"
+    if config.output_pool:
+        return f"{mine} --candidate_pool {config.output_pool}"
+    return (
+        "for `sharprank mine`, run this again with --output_pool POOL: it is to search passages in the rows' own form"
+    )
 
 
 def _lines(report: dict[str, Any]) -> list[str]:

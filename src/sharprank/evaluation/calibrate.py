@@ -1,6 +1,7 @@
 """The calibration stage: score judged validation pairs, fit, say how good it is on held-out queries, store it.
 
-What is stored lies beside the model, where `Reranker` and `sharprank rerank` find it.
+What is stored lies in the model's folder, where `Reranker` and `sharprank rerank` find it, or in a file of its own,
+which they take by name: the way for models of the hub.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sharprank.evaluation.rows import read_row_task
 from sharprank.evaluation.scorers import prepare_scorer
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.calibration import CALIBRATION_FILE, calibration_content
-from sharprank.formats.writers import check_writable, write_json
+from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
 from sharprank.metrics.calibration import (
     Bin,
     Calibration,
@@ -37,12 +38,14 @@ from sharprank.metrics.calibration import (
     threshold_of_best_f1,
 )
 from sharprank.metrics.pairs import sigmoid
+from sharprank.models.minilm import weights_folder
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Run
 
 FEW_POSITIVES = 20
 WANTED = (0.8, 0.9, 0.95)
+_NOT_IN_THE_RESULT = ("output_file", "overwrite", "output_format", "dry_run", "embedding_cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,34 +91,36 @@ def calibrate(config: CalibrateConfig, *, prepare: Prepare = prepare_scorer) -> 
     """Fit and store a calibration.
 
     Raises:
-        UserError: a model that is no folder, data without both kinds of pairs, scores that cannot be calibrated.
+        UserError: a model that is no folder and no file named, data without both kinds of pairs, scores that cannot be
+            calibrated.
     """
     config.check()
-    folder = _folder(config)
-    evaluation = config.evaluation()
-    load = prepare(str(folder), evaluation)
+    settings = {key: value for key, value in vars(config).items() if key not in _NOT_IN_THE_RESULT}
+    place = _checked_place(config, settings)
+    load = prepare(config.model_name_or_path, config.evaluation())
     task = _read(config)
     scores = score_candidates(task, load(), progress="scoring")
     result = fit(task, scores, precision=config.precision, recall=config.recall, seed=config.seed)
-    if config.dry_run:
+    if place is None:
         return result
-    settings = {key: value for key, value in vars(config).items() if key not in ("output_format", "dry_run")}
     about = manifest(command=["sharprank", "calibrate"], settings=settings, inputs=describe_inputs(task.input_paths))
-    content = {**calibration_content(result.calibration, folder), **result.as_json(), **about}
-    write_json(folder / CALIBRATION_FILE, content)
-    return replace(result, path=str(folder / CALIBRATION_FILE))
+    weights = weights_folder(config.model_name_or_path) or Path(config.model_name_or_path)
+    write_json(place, {**calibration_content(result.calibration, weights), **result.as_json(), **about})
+    return replace(result, path=str(place))
 
 
-def _folder(config: CalibrateConfig) -> Path:
-    folder = Path(config.model_name_or_path).expanduser()
-    if not folder.is_dir():
-        raise UserError(
-            f"model {config.model_name_or_path} is no folder, and a calibration is stored in the model's folder",
-            fix="save the model into a folder first, and name that",
-        )
-    if not config.dry_run:
-        check_writable(folder / CALIBRATION_FILE, flag="the calibration")
-    return folder
+def _checked_place(config: CalibrateConfig, settings: Mapping[str, Any]) -> Path | None:
+    """Where the calibration goes; the model's own is replaced, a file that was named only by the same settings."""
+    place = config.place(CALIBRATION_FILE)
+    if place is not None and config.output_file is None:
+        try:
+            check_writable(place, flag="the calibration")
+        except UserError as error:
+            raise UserError(error.problem, fix="name another place with --output_file") from error
+    elif place is not None:
+        check_writable(place)
+        refuse_other_settings(place, settings, manifest_path=place, overwrite=config.overwrite)
+    return place
 
 
 def _read(config: CalibrateConfig) -> RankingTask:

@@ -3,48 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 from sharprank.errors import UserError
-from sharprank.evaluation.config import EvaluationConfig
+from sharprank.evaluation.config import EvaluationConfig, as_in_evaluate, shared_settings
+
+_ONLY_HERE = ("model_name_or_path", "output_file", "output_format", "overwrite")
 
 
 @dataclass(kw_only=True)
 class CalibrateConfig:
     """Flags of `sharprank calibrate`."""
 
-    model_name_or_path: str = field(metadata={"aliases": ["-m"], "help": "the reranker's folder"})
+    model_name_or_path: str = field(metadata={"aliases": ["-m"], "help": "a reranker: a folder or a hub id"})
     data: str = field(
         metadata={
             "aliases": ["-d"],
             "help": "validation rows {query, pos, neg}, or a collection folder; never test data",
         }
     )
-    sub_data_name: str | None = field(
-        default=None, metadata={"aliases": ["-sd"], "help": "subset: a dataset's configuration, or a sub-folder"}
-    )
-    split: str | None = field(default=None, metadata={"help": "split (default for rows: validation)"})
-    run: str | None = field(default=None, metadata={"help": "collection: first-stage run to judge (default: BM25)"})
-    depth: int = field(default=100, metadata={"help": "collection: passages of each query that are judged"})
+    sub_data_name: str | None = as_in_evaluate("sub_data_name")
+    split: str | None = as_in_evaluate("split", "split (default for rows: validation)")
+    run: str | None = as_in_evaluate("run", "collection: TREC run with the passages to judge (default: --first_stage)")
+    first_stage: str = as_in_evaluate("first_stage")
+    embedding_cache: str | None = as_in_evaluate("embedding_cache")
+    depth: int = as_in_evaluate("depth", "collection: passages of each query that are judged")
     precision: float | None = field(
         default=None, metadata={"help": "threshold for at least this precision (default: the threshold of best F1)"}
     )
     recall: float | None = field(default=None, metadata={"help": "threshold for at least this recall"})
-    max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
+    output_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "where the calibration goes (default: into the model's folder, where it is found by itself); "
+            "needed for a hub id"
+        },
     )
-    query_key: str = field(default="query", metadata={"help": "name of the query field"})
-    positive_key: str = field(default="pos", metadata={"help": "name of the positives field"})
-    negative_key: str = field(default="neg", metadata={"help": "name of the negatives field"})
-    on_bad_row: Literal["error", "skip"] = field(
-        default="error", metadata={"help": "error: stop at the first bad row; skip: leave it out and count it"}
-    )
+    overwrite: bool = field(default=False, metadata={"help": "replace an --output_file that other settings made"})
+    max_length: int | None = as_in_evaluate("max_length")
+    query_key: str = as_in_evaluate("query_key")
+    positive_key: str = as_in_evaluate("positive_key")
+    negative_key: str = as_in_evaluate("negative_key")
+    on_bad_row: Literal["error", "skip"] = as_in_evaluate("on_bad_row")
     output_format: Literal["text", "json"] = field(default="text", metadata={"help": "what is printed"})
     dry_run: bool = field(default=False, metadata={"help": "print the figures, store nothing"})
-    device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1, mps (default: the best there is)"})
-    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float16 or auto"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run code that comes with the model"})
-    seed: int = field(default=0, metadata={"help": "seed of the folds for held-out errors"})
+    device: str | None = as_in_evaluate("device")
+    dtype: str | None = as_in_evaluate("dtype")
+    trust_remote_code: bool = as_in_evaluate("trust_remote_code")
+    seed: int = as_in_evaluate("seed", "seed of the folds for held-out errors")
 
     def check(self) -> None:
         """Refuse what cannot work.
@@ -60,11 +67,26 @@ class CalibrateConfig:
         if self.precision is not None and self.recall is not None:
             raise UserError("--precision and --recall ask for two thresholds", fix="leave one of them out")
 
+    def place(self, file_name: str) -> Path | None:
+        """Where the calibration goes: the file named, or the model's own folder; None when nothing is stored.
+
+        Raises:
+            UserError: the model is no folder, and no file is named.
+        """
+        if self.dry_run:
+            return None
+        if self.output_file is not None:
+            return Path(self.output_file)
+        folder = Path(self.model_name_or_path).expanduser()
+        if not folder.is_dir():
+            raise UserError(
+                f"model {self.model_name_or_path} is no folder of yours, so its calibration needs a place",
+                fix="name a file with --output_file; `sharprank rerank` and `evaluate` take it as --calibration, "
+                "Reranker.from_pretrained as calibration=",
+            )
+        return folder / file_name
+
     def evaluation(self) -> EvaluationConfig:
         """The same data, read and scored as `sharprank evaluate` does."""
-        shared: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in EvaluationConfig.__dataclass_fields__
-            if name in self.__dataclass_fields__ and name not in ("model_name_or_path", "output_format")
-        }
+        shared = {name: value for name, value in shared_settings(self).items() if name not in _ONLY_HERE}
         return EvaluationConfig(model_name_or_path=[self.model_name_or_path], **shared)

@@ -84,13 +84,14 @@ def _bm25(collection: Collection, depth: int) -> Run:
 
 def _dense(collection: Collection, config: EvaluationConfig) -> Run:
     from sharprank.models.bi_encoder import BiEncoder
-    from sharprank.retrieval.dense import dense_run
+    from sharprank.retrieval.dense import dense_run, passage_store
 
     encoder = BiEncoder.load(
         config.first_stage, device=config.device, dtype=config.dtype, trust_remote_code=config.trust_remote_code
     )
     queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
-    return dense_run(encoder, collection.passages, queries, max(config.depth, FIRST_STAGE_DEPTH))
+    store = passage_store(encoder, config.embedding_cache)
+    return dense_run(encoder, collection.passages, queries, max(config.depth, FIRST_STAGE_DEPTH), store=store)
 
 
 def _check_run(collection: Collection, run: Run, path: str) -> None:

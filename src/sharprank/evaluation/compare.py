@@ -93,12 +93,21 @@ def _with_p(comparison: Comparison, p: float) -> Comparison:
     return Comparison(**{**comparison.__dict__, "p": p})
 
 
+def spoken_p(p: float) -> str:
+    """A p value for a sentence.
+
+    >>> spoken_p(0.0123), spoken_p(0.0001)
+    ('p 0.012', 'p < 0.001')
+    """
+    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def warning(model: str, first_stage: str, comparisons: Sequence[Comparison]) -> str | None:
     """The sentences to shout when the reranked result is below the first stage's, or None."""
     below = [c for c in comparisons if c.is_below]
     if not below:
         return None
-    figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} (p {c.p:.3f})" for c in below)
+    figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} ({spoken_p(c.p)})" for c in below)
     return f"WARNING: {model} is BELOW the first stage {first_stage}: {figures}. " + (
         "Re-ranking makes it worse: as it is, leave the first stage's order alone."
         if any(c.p < LEVEL for c in below)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.formats.calibration import check_calibration
 from sharprank.metrics.ranking import check_measures
 
+TIMED_FOR_A_REPORT = 20
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
@@ -37,12 +39,22 @@ class EvaluationConfig:
         default="bm25",
         metadata={"help": "collection: bm25, or a bi-encoder (folder, hub id, 'minilm') that searches it"},
     )
+    embedding_cache: str | None = field(
+        default=None, metadata={"help": "folder for a bi-encoder's finished embeddings, to be used again"}
+    )
     depth: int = field(default=100, metadata={"help": "collection: passages of each query that are re-ranked"})
     measures: list[str] | None = field(
         default=None,
         metadata={"help": "ir-measures names (default: nDCG@10 MRR@10 MAP Hit@1, and PairAccuracy for rows)"},
     )
     threshold: float = field(default=0.5, metadata={"help": "a pair is positive if its probability is greater"})
+    calibration: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "files of `sharprank calibrate --output_file`, one for each model in their order (default: what "
+            "lies in the models' folders)"
+        },
+    )
     max_length: int | None = field(
         default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
     )
@@ -61,6 +73,10 @@ class EvaluationConfig:
     )
     report: str | None = field(
         default=None, metadata={"help": "HTML page with figures, charts and the queries that fared worst"}
+    )
+    latency_queries: int | None = field(
+        default=None,
+        metadata={"help": "queries scored once more, one at a time, to say how long one takes (with --report: 20)"},
     )
     output_format: Literal["text", "markdown", "json"] = field(default="text", metadata={"help": "what is printed"})
     overwrite: bool = field(default=False, metadata={"help": "replace outputs that other settings made"})
@@ -81,8 +97,11 @@ class EvaluationConfig:
             raise UserError("--measures names no measure", fix="name some, or leave the flag out")
         if self.depth < 1:
             raise UserError(f"--depth {self.depth} re-ranks nothing", fix="use --depth 1 or more (100 is the default)")
+        if self.latency_queries is not None and self.latency_queries < 0:
+            raise UserError(f"--latency_queries {self.latency_queries} is below 0", fix="use 0 or more")
         if self.run is not None and self.first_stage != "bm25":
             raise UserError("--run and --first_stage both name the first stage", fix="leave one of them out")
+        self._check_calibrations()
         if not 0 <= self.threshold < 1:
             raise UserError(
                 f"--threshold {self.threshold} is no probability a pair could exceed", fix="use 0 <= threshold < 1"
@@ -106,12 +125,53 @@ class EvaluationConfig:
                 raise UserError(f"-m names the model {model} twice", fix="name each model once")
             seen.add(place)
 
+    @property
+    def num_timed(self) -> int:
+        """Queries to time."""
+        if self.latency_queries is not None:
+            return self.latency_queries
+        return TIMED_FOR_A_REPORT if self.report else 0
+
+    def _check_calibrations(self) -> None:
+        named, models = self.calibration, self.model_name_or_path
+        if named is not None and len(named) != len(models):
+            raise UserError(
+                f"--calibration names {len(named)} files for {len(models)} models",
+                fix="name one for each, in their order",
+            )
+        for path in named or ():
+            check_calibration(path)
+
+    def calibration_of(self, model: str) -> str | None:
+        """The calibration file named for a model."""
+        return None if self.calibration is None else self.calibration[self.model_name_or_path.index(model)]
+
     def settings(self) -> dict[str, Any]:
         """The settings that decide the result: all but where it goes and how it is printed."""
         return {key: value for key, value in asdict(self).items() if key not in _NOT_IN_THE_RESULT}
 
 
-_NOT_IN_THE_RESULT = {"output_file", "output_run", "report", "output_format", "overwrite"}
+_NOT_IN_THE_RESULT = {
+    "output_file",
+    "output_run",
+    "report",
+    "output_format",
+    "overwrite",
+    "latency_queries",
+    "embedding_cache",
+}
+
+
+def as_in_evaluate(name: str, help_text: str | None = None) -> Any:
+    """A flag of `sharprank evaluate` for another command: the same name, default and help, or a help of its own."""
+    known = EvaluationConfig.__dataclass_fields__[name]
+    metadata = {**known.metadata, **({"help": help_text} if help_text else {})}
+    return field(default=known.default, metadata=metadata)
+
+
+def shared_settings(config: Any) -> dict[str, Any]:
+    """The values of a command's config that go by the name of a flag of `sharprank evaluate`."""
+    return {name: value for name, value in vars(config).items() if name in EvaluationConfig.__dataclass_fields__}
 
 
 def model_names(models: list[str]) -> list[str]:

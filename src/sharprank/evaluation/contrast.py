@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.evaluation.compare import LEVEL, Comparison, compare, correct_for_several
+from sharprank.evaluation.compare import LEVEL, Comparison, compare, correct_for_several, spoken_p
 from sharprank.evaluation.systems import Contestants, System
 from sharprank.metrics.orders import best_first, with_tail
 from sharprank.metrics.ranking import average, measure_run, pessimistic
@@ -245,12 +245,26 @@ def _reordered(first: Mapping[str, float], scores: Mapping[str, float], depth: i
 
 
 def warnings_of(result: Contrast) -> list[str]:
-    """What must be shouted: a system below the first stage that it re-ranks, or truly below the baseline."""
+    """What must be shouted: a system below the first stage that it re-ranks, or truly below the baseline.
+
+    One whose first measure is below the baseline's, perhaps by chance, is named in a lower voice: a TREC run does not
+    say whether it is a first stage.
+    """
     sentences = []
     for pair in result.pairs:
-        below = [c for c in pair.comparisons if c.is_below and (pair.before_is_first_stage or c.p < LEVEL)]
-        if below and (pair.before_is_first_stage or pair.before_is_baseline):
-            what = "first stage" if pair.before_is_first_stage else "baseline"
-            figures = ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} (p {c.p:.3f})" for c in below)
-            sentences.append(f"WARNING: {pair.after} is BELOW the {what} {pair.before}: {figures}")
+        below = [c for c in pair.comparisons if c.is_below]
+        shown = [c for c in below if c.p < LEVEL]
+        if pair.before_is_first_stage and below:
+            sentences.append(f"WARNING: {pair.after} is BELOW the first stage {pair.before}: {_figures(below)}")
+        elif pair.before_is_baseline and shown:
+            sentences.append(f"WARNING: {pair.after} is BELOW the baseline {pair.before}: {_figures(shown)}")
+        elif pair.before_is_baseline and pair.comparisons[0].is_below:
+            sentences.append(
+                f"note: {pair.after} stands below the baseline {pair.before}: {_figures(below)}. That may be chance, "
+                "but nothing here shows that it is better."
+            )
     return sentences
+
+
+def _figures(comparisons: Sequence[Comparison]) -> str:
+    return ", ".join(f"{c.measure} {c.first:.4f} -> {c.reranked:.4f} ({spoken_p(c.p)})" for c in comparisons)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from sharprank.evaluation.collection import collection_folder, read_collection_task
 from sharprank.evaluation.compare import compare, correct_for_several, warning
@@ -19,13 +18,14 @@ from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
 from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.rows import read_row_task
-from sharprank.evaluation.scorers import prepare_scorer
+from sharprank.evaluation.scorers import describe_hardware, prepare_scorer
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.calibration import read_calibration
-from sharprank.metrics.calibration import measures_at
+from sharprank.metrics.calibration import Calibration, measures_at
 from sharprank.metrics.chance import chance_levels
 from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
+from sharprank.models.minilm import weights_folder
 from sharprank.progress import say
 from sharprank.records import Run
 
@@ -57,7 +57,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     chance = average(chance_levels(task.qrels, task.candidates, measures, tails=task.tails, seed=config.seed))
     names = model_names(config.model_name_or_path)
     models = [
-        evaluate_model(task, load(), measures, name=name, path=path, threshold=config.threshold)
+        _measured(config, task, load(), measures, name=name, path=path)
         for load, name, path in zip(loaders, names, config.model_name_or_path, strict=True)
     ]
     result = EvaluationResult(
@@ -67,6 +67,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         models=_compared(models, first_stage, seed=config.seed),
         first_stage_name=task.first_stage_name,
         first_stage=first_stage,
+        hardware=describe_hardware(config) if config.num_timed else "",
         counts=task.counts,
         notes=task.notes,
     )
@@ -79,6 +80,19 @@ def read_task(config: EvaluationConfig) -> RankingTask:
     """The data as a ranking task: a collection if its folder looks like one, rows otherwise."""
     folder = collection_folder(config)
     return read_row_task(config) if folder is None else read_collection_task(config, folder)
+
+
+def _measured(
+    config: EvaluationConfig, task: RankingTask, scorer: Scorer, measures: Sequence[str], *, name: str, path: str
+) -> ModelResult:
+    calibration = read_calibration(weights_folder(path), file=config.calibration_of(path))
+    model = evaluate_model(task, scorer, measures, name=name, path=path, threshold=config.threshold)
+    return replace(
+        model,
+        calibration=calibration,
+        at_fitted_threshold=_at_fitted_threshold(task, model.run, calibration),
+        latencies=time_queries(task, scorer, config.num_timed),
+    )
 
 
 def evaluate_model(
@@ -98,7 +112,6 @@ def evaluate_model(
     seconds = time.perf_counter() - start
     _warn_of_constant_scores(name, scores)
     pairs, why_no_auc = _pair_measures(task, scores, threshold)
-    fitted = _at_fitted_threshold(task, scores, path)
     run = with_tails(scores, task)
     return ModelResult(
         name=name,
@@ -109,10 +122,25 @@ def evaluate_model(
         seconds=seconds,
         pairs=pairs,
         why_no_auc=why_no_auc,
-        at_fitted_threshold=fitted,
         mean_scores=_mean_scores(task, scores),
         depths=_by_depth(task, run, measures[0]),
     )
+
+
+def time_queries(task: RankingTask, scorer: Scorer, num_queries: int) -> list[float]:
+    """Seconds for each of so many queries, scored alone as a user waits for it; spread evenly over all of them.
+
+    The scorer has to be warm: it has scored something before.
+    """
+    asked = [query_id for query_id, ids in task.candidates.items() if ids]
+    num_timed = min(num_queries, len(asked))
+    seconds = []
+    for query_id in [asked[place * len(asked) // num_timed] for place in range(num_timed)]:
+        pairs = [(task.queries[query_id], task.passages[passage_id]) for passage_id in task.candidates[query_id]]
+        start = time.perf_counter()
+        scorer.score(pairs)
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[dict[str, float] | None, str | None]:
@@ -122,12 +150,11 @@ def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[di
     return pair_measures(labels, sigmoid(values), threshold=threshold), why_undefined(labels)
 
 
-def _at_fitted_threshold(task: RankingTask, scores: Run, path: str) -> dict[str, float] | None:
-    """Precision, recall and F1 by the calibration that is stored with the model, if there is one."""
-    calibration = read_calibration(Path(path).expanduser()) if task.pair_labels is not None else None
-    if calibration is None:
+def _at_fitted_threshold(task: RankingTask, scores: Run, calibration: Calibration | None) -> dict[str, float] | None:
+    """Precision, recall and F1 by the model's calibration, if there is one."""
+    if calibration is None or task.pair_labels is None:
         return None
-    labels, values = labelled_scores(task.pair_labels or {}, scores)
+    labels, values = labelled_scores(task.pair_labels, scores)
     return measures_at(labels, calibration.probabilities(values), calibration.threshold)
 
 

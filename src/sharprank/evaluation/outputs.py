@@ -12,9 +12,10 @@ from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.evaluation.config import EvaluationConfig, model_names
-from sharprank.evaluation.html_report import check_report, write_report
+from sharprank.evaluation.html_report import write_report
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.task import RankingTask
+from sharprank.formats.html.page import check_report
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
 from sharprank.provenance import describe_inputs, manifest

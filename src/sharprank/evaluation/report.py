@@ -34,7 +34,7 @@ def _text(result: EvaluationResult) -> str:
         lines += _pair_lines(model)
         table = aligned(_header(model), _rows(result, model))
         blocks.append("\n".join([*lines, *table, *_by_depth(result, model)]))
-    return "\n\n".join([*blocks, *_how(result)])
+    return "\n\n".join([*blocks, *how_compared(result)])
 
 
 def _pair_lines(model: ModelResult) -> list[str]:
@@ -60,7 +60,7 @@ def _markdown(result: EvaluationResult) -> str:
             at = model.at_fitted_threshold
             rows += [(f"{name} at {number(at['threshold'])} (fitted)", number(at[name]), "") for name in PAIR_LINES[:3]]
         blocks += [f"**{model.name}**", markdown_table(_header(model), rows), *_by_depth(result, model)]
-    return "\n\n".join([*blocks, *_how(result)])
+    return "\n\n".join([*blocks, *how_compared(result)])
 
 
 def _by_depth(result: EvaluationResult, model: ModelResult) -> list[str]:
@@ -71,7 +71,7 @@ def _by_depth(result: EvaluationResult, model: ModelResult) -> list[str]:
     return [f"{result.measures[0]} by depth re-ranked: {figures}"]
 
 
-def _how(result: EvaluationResult) -> list[str]:
+def how_compared(result: EvaluationResult) -> list[str]:
     """One line on how p and the interval were made, where there are any."""
     if result.first_stage is None:
         return []

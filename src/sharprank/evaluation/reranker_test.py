@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sharprank.evaluation.config import EvaluationConfig
+from sharprank.evaluation.config import EvaluationConfig, as_in_evaluate, shared_settings
 from sharprank.evaluation.evaluate import Prepare, evaluate
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.scorers import prepare_scorer
@@ -25,30 +25,22 @@ class RerankerTestConfig:
     model_path: str = field(metadata={"help": "the reranker: a folder, a hub id, or 'minilm'"})
     test_data: str = field(metadata={"help": "rows {query, pos, neg}: a file, a folder, a hub dataset"})
     output_file: str = field(metadata={"help": "JSON file for metrics, configuration and per-query values"})
-    max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
-    )
-    threshold: float = field(default=0.5, metadata={"help": "a pair is positive if its probability is greater"})
-    on_bad_row: Literal["error", "skip"] = field(
-        default="error", metadata={"help": "error: stop at the first bad row; skip: leave it out and count it"}
-    )
+    max_length: int | None = as_in_evaluate("max_length")
+    threshold: float = as_in_evaluate("threshold")
+    calibration: list[str] | None = as_in_evaluate("calibration")
+    on_bad_row: Literal["error", "skip"] = as_in_evaluate("on_bad_row")
     overwrite: bool = field(default=False, metadata={"help": "replace an output that other settings made"})
-    device: str | None = field(default=None, metadata={"help": "cpu, cuda, cuda:1, mps (default: the best there is)"})
-    dtype: str | None = field(default=None, metadata={"help": "float32, bfloat16, float16 or auto"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run code that comes with the model"})
+    device: str | None = as_in_evaluate("device")
+    dtype: str | None = as_in_evaluate("dtype")
+    trust_remote_code: bool = as_in_evaluate("trust_remote_code")
 
     def evaluation(self) -> EvaluationConfig:
         """The same as `sharprank evaluate` would be told."""
+        shared = {
+            name: value for name, value in shared_settings(self).items() if name not in ("output_file", "overwrite")
+        }
         return EvaluationConfig(
-            model_name_or_path=[self.model_path],
-            data=self.test_data,
-            measures=list(MEASURES),
-            max_length=self.max_length,
-            threshold=self.threshold,
-            on_bad_row=self.on_bad_row,
-            device=self.device,
-            dtype=self.dtype,
-            trust_remote_code=self.trust_remote_code,
+            model_name_or_path=[self.model_path], data=self.test_data, measures=list(MEASURES), **shared
         )
 
 

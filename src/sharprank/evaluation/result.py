@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from sharprank.evaluation.compare import Comparison
+from sharprank.metrics.calibration import Calibration
 from sharprank.metrics.ranking import PerQuery, average
 from sharprank.records import Run
 
@@ -21,12 +24,14 @@ class ModelResult:
         pairs: pooled precision, recall, F1, AUC; None for a collection.
         why_no_auc: the reason where AUC is nan.
         mean_scores: mean raw score of positive and negative pairs; None for a collection.
-        at_fitted_threshold: threshold, precision, recall and F1 by the calibration stored with the model.
+        calibration: the one stored with the model, or named for it.
+        at_fitted_threshold: threshold, precision, recall and F1 by it.
         per_query: {measure: {query_id: value}}.
         comparisons: against the first stage, one a measure; empty without one.
         depths: {depth: first measure if only so many passages had been re-ranked}; empty for rows.
         run: the re-ranked run.
-        num_pairs, seconds: what was scored, and how long it took (without loading).
+        num_pairs, seconds: what was scored, and how long it took (without loading), all queries together.
+        latencies: seconds of single queries, each scored alone; empty where none was timed.
     """
 
     name: str
@@ -38,9 +43,19 @@ class ModelResult:
     pairs: Mapping[str, float] | None = None
     why_no_auc: str | None = None
     mean_scores: Mapping[str, float] | None = None
+    calibration: Calibration | None = None
     at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
     depths: Mapping[int, float] = field(default_factory=dict)
+    latencies: Sequence[float] = ()
+
+    @property
+    def latency(self) -> dict[str, float]:
+        """Milliseconds that one query takes: half of them at most `p50_ms`, nine of ten at most `p90_ms`."""
+        if not self.latencies:
+            return {}
+        ms = 1000 * np.asarray(self.latencies)
+        return {"p50_ms": float(np.quantile(ms, 0.5)), "p90_ms": float(np.quantile(ms, 0.9)), "max_ms": float(ms.max())}
 
     @property
     def measures(self) -> dict[str, float]:
@@ -60,6 +75,8 @@ class ModelResult:
         if self.depths:
             data["by_depth"] = dict(self.depths)
         data |= {"num_pairs": self.num_pairs, "seconds": round(self.seconds, 3)}
+        if self.latencies:
+            data["latency"] = {"queries": len(self.latencies), **{k: round(v, 3) for k, v in self.latency.items()}}
         return {**data, "per_query": self.per_query} if per_query else data
 
 
@@ -72,6 +89,7 @@ class EvaluationResult:
         measures: names, in the order asked for; the first is the headline.
         chance: expected value of each measure under a random order of the re-ranked candidates.
         first_stage_name, first_stage: the run the candidates came from; None for rows.
+        hardware: what it ran on, where it was timed.
         counts, notes: what was left out or is missing.
     """
 
@@ -81,6 +99,7 @@ class EvaluationResult:
     models: Sequence[ModelResult]
     first_stage_name: str = ""
     first_stage: PerQuery | None = None
+    hardware: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -97,6 +116,7 @@ class EvaluationResult:
                 "measures": list(self.measures),
                 "chance": dict(self.chance),
                 "first_stage": first,
+                **({"hardware": self.hardware} if self.hardware else {}),
                 "models": [model.as_json(per_query=per_query) for model in self.models],
             }
         )

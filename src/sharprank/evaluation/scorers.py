@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.rerank import Scorer
+from sharprank.provenance import processor_name
 
 
 def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], Scorer]:
@@ -32,3 +33,17 @@ def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], 
         seed=config.seed,
         flag="--max_length",
     )
+
+
+def describe_hardware(config: EvaluationConfig) -> str:
+    """Where the scoring ran, in words: "AMD EPYC 9654, 2 threads, float32"."""
+    import torch
+
+    from sharprank.models.devices import choose_device, choose_dtype
+
+    device = choose_device(config.device)
+    dtype = str(choose_dtype(config.dtype, device)).removeprefix("torch.")
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {dtype}"
+    threads = torch.get_num_threads()
+    return f"{processor_name()}, {threads} thread{'s' * (threads > 1)}, {dtype}"

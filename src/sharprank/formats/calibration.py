@@ -1,4 +1,8 @@
-"""`sharprank_calibration.json` beside a model: temperature, bias and threshold, and the weights they were fitted on."""
+"""A calibration's file: temperature, bias and threshold, and the weights they were fitted on.
+
+`sharprank_calibration.json` in a model's folder is found by itself. For a model of the hub, whose folder is a cache,
+the file is anywhere, and named.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +21,59 @@ _NUM_BLOCKS = 64
 _BLOCK_BYTES = 4096
 
 
-def read_calibration(folder: str | Path) -> Calibration | None:
-    """The calibration stored with a model; None without one, or when the weights have changed since (which is said).
+def read_calibration(folder: str | Path | None, *, file: str | Path | None = None) -> Calibration | None:
+    """The calibration stored with a model, or in a file that was named for it.
+
+    Args:
+        folder: the model's; None for one whose folder is not known.
+        file: in the place of the model's own; it has to belong to these weights.
+
+    Returns:
+        None without one, or when the weights have changed since the model's own was fitted (which is said).
 
     Raises:
-        UserError: the file is damaged.
+        UserError: it is damaged; a named file is missing or belongs to other weights.
     """
-    path = Path(folder) / CALIBRATION_FILE
-    if not path.is_file():
+    if file is None and (folder is None or not (Path(folder) / CALIBRATION_FILE).is_file()):
         return None
+    path = Path(file) if file is not None else Path(folder or "") / CALIBRATION_FILE
+    calibration, weights = _read(path)
+    if weights == (fingerprint(folder) if folder is not None else None):
+        return calibration
+    if file is not None:
+        raise UserError(
+            f"calibration {path} was fitted on other weights than this model's",
+            fix="name the model's own, or run `sharprank calibrate` again",
+        )
+    say(f"note: {path} was fitted on other weights and is not used; run `sharprank calibrate` again")
+    return None
+
+
+def check_calibration(path: str | Path) -> None:
+    """Refuse a file that is no calibration, before any model loads.
+
+    Raises:
+        UserError: naming it.
+    """
+    _read(Path(path))
+
+
+def _read(path: Path) -> tuple[Calibration, str]:
+    """The calibration in a file, and the fingerprint of the weights that it was fitted on."""
+    again = "remove it, or run `sharprank calibrate` again"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         numbers = [float(content[name]) for name in ("temperature", "bias", "threshold")]
-        weights = content["weights"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error!r}", fix="remove it, or run `sharprank calibrate` again") from error
-    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0:
+        weights = str(content["weights"])
+    except OSError as error:
         raise UserError(
-            f"{path} is damaged: temperature {numbers[0]}, bias {numbers[1]}",
-            fix="remove it, or run `sharprank calibrate` again",
-        )
-    if weights != fingerprint(folder):
-        say(f"note: {path} was fitted on other weights and is not used; run `sharprank calibrate` again")
-        return None
-    return Calibration(*numbers)
+            f"calibration {path} cannot be read: {error.strerror}", fix="name a file of `sharprank calibrate`"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error!r}", fix=again) from error
+    if not all(map(math.isfinite, numbers)) or numbers[0] <= 0:
+        raise UserError(f"{path} is damaged: temperature {numbers[0]}, bias {numbers[1]}", fix=again)
+    return Calibration(*numbers), weights
 
 
 def fingerprint(folder: str | Path) -> str:

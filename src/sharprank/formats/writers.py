@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.progress import say
 
 _TEMPORARY = ".partial"
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
@@ -203,6 +204,20 @@ def refuse_other_settings(
                 fix="name another output, set it as it was, or pass --overwrite True",
             )
     return "done"
+
+
+def is_made(
+    output_path: str | Path,
+    settings: Mapping[str, Any],
+    *,
+    manifest_path: str | Path | None = None,
+    overwrite: bool = False,
+) -> bool:
+    """Whether nothing is left to do, which is then said; arguments and errors as those of `refuse_other_settings`."""
+    if refuse_other_settings(output_path, settings, manifest_path=manifest_path, overwrite=overwrite) == "new":
+        return False
+    say(f"note: {output_path} was already made with these settings; --overwrite True makes it again")
+    return True
 
 
 def _settings_in(manifest: Path) -> dict[str, Any] | None:

@@ -43,6 +43,10 @@ class Encoder(Protocol):
         """Normalised vectors float32 [N, D]; kind is "query" or "passage"."""
         ...
 
+    def windows(self, texts: Sequence[str], rule: Any) -> list[list[str]]:
+        """Passages cut into pieces that are read whole (`sharprank.models.windows.WindowRule`)."""
+        ...
+
     def settings(self) -> dict[str, Any]:
         """Everything but the weights that decides the vectors."""
         ...

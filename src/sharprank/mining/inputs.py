@@ -20,7 +20,7 @@ from sharprank.formats.pool import find_table, read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.formats.text_store import TextStore, TextWriter
-from sharprank.mining.config import MineConfig, check_window
+from sharprank.mining.config import MineConfig
 from sharprank.mining.pool import Pool, write_pool
 from sharprank.mining.rows import RowWriter, StoredRows
 from sharprank.progress import say, track
@@ -102,7 +102,7 @@ def read_inputs(config: MineConfig, settings: Mapping[str, Any], root: Path, ran
 
     ranks.agree(read)
     pool = TextStore(pool_folder)
-    check_window(config.window, config.negative_number, top_up=config.top_up == "random", pool_size=len(pool))
+    config.check_windows(len(pool))
     low, high = config.window
     if high > len(pool):
         say(f"note: the pool holds {len(pool):,} passages: ranks {low + 1}-{len(pool)} are sampled, not up to {high}")
@@ -167,7 +167,7 @@ def settings_with_contents(config: MineConfig, model_folder: str) -> dict[str, A
         "model_name_or_path": model_folder,
     }
     for name, path in named.items():
-        content = _hash_of(path) if path else None
+        content = hash_of(path) if path else None
         if content is not None:
             del settings[name]
             settings[f"{name}_sha256"] = content
@@ -180,7 +180,7 @@ def _pool_path(path: str | None) -> str | None:
     return path if table is None else str(table)
 
 
-def _hash_of(name: str) -> str | None:
+def hash_of(name: str) -> str | None:
     """One hash for a file, or for the names and contents of all files of a folder; None for what is not local."""
     path = Path(name)
     if path.is_file():

@@ -8,7 +8,6 @@ Shapes: N texts, D dimensions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -19,9 +18,11 @@ from sharprank.errors import UserError
 from sharprank.models.devices import choose_device, choose_dtype
 from sharprank.models.encode import pooled_states
 from sharprank.models.encoder_config import EncoderConfig, read_encoder_config
-from sharprank.models.loading import load_config, load_tokenizer, load_weights
+from sharprank.models.loading import hash_weights, load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, usable_positions
+from sharprank.models.text_windows import text_windows
+from sharprank.models.windows import WindowRule
 from sharprank.progress import Bar, continued, say
 
 DEFAULT_MAX_LENGTH = 512
@@ -155,6 +156,15 @@ class BiEncoder:
         """Dimensions of a vector."""
         return int(self.model.config.hidden_size)
 
+    def windows(self, texts: Sequence[str], rule: WindowRule) -> list[list[str]]:
+        """Passages cut into overlapping pieces that the model reads whole; one that fits stays as it is.
+
+        Raises:
+            UserError: the tokenizer cannot tell where its tokens stand.
+        """
+        taken = len(self.tokenizer(self.config.text("", kind="passage"), verbose=False)["input_ids"])
+        return text_windows(self.tokenizer, texts, room=max(1, self.max_lengths["passage"] - taken), rule=rule)
+
     def settings(self) -> dict[str, Any]:
         """Everything, the weights apart, that decides what vector a text gets."""
         return {
@@ -174,11 +184,7 @@ class BiEncoder:
 
     def weights_sha256(self) -> str:
         """The hash of all weights as loaded: what tells one model's vectors from another's."""
-        state = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            state.update(name.encode())
-            state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return state.hexdigest()
+        return hash_weights(self.model)
 
     def _windows(self, texts: Sequence[str], kind: Kind, tokenize_batch: int) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Token ids of the texts, cut where about a million tokens are together: (index of the first, sequences)."""

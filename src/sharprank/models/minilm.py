@@ -38,6 +38,21 @@ def resolve_model(name_or_path: str) -> str:
     return name_or_path
 
 
+def weights_folder(name_or_path: str) -> Path | None:
+    """The folder where a model's files lie, of a hub id the one in the hub's cache; None where it is not there."""
+    path = Path(minilm_folder() if name_or_path == MINILM else name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name_or_path, "config.json")
+    except HFValidationError:
+        return None
+    return Path(config).parent if isinstance(config, str) else None
+
+
 def _checked_folder(path: Path) -> Path:
     if not (path / "config.json").is_file():
         hint = sorted(child.name for child in path.glob("checkpoint-*"))

@@ -48,11 +48,9 @@ def dense_run(passages: Mapping[str, str], queries: Mapping[str, str], config: R
     """The bi-encoder's best passages for each query; vectors that mining left behind are used again."""
     from sharprank.models.bi_encoder import BiEncoder
     from sharprank.retrieval import dense
-    from sharprank.retrieval.embeddings import EmbeddingStore
 
     encoder = BiEncoder.load(config.embedder_name_or_path, device=config.device, dtype=config.dtype)
-    key = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
-    store = EmbeddingStore(embedding_cache(config), key)
+    store = dense.passage_store(encoder, embedding_cache(config))
     return dense.dense_run(encoder, passages, queries, max(NUM_RANKED, config.depth), store=store)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,22 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str], *, kind: Any, progress: str | Bar[Any] | None = None) -> np.ndarray:
         """Vectors [N, D]."""
         ...
+
+
+def passage_store(encoder: Any, folder: str | Path | None) -> EmbeddingStore | None:
+    """Where an encoder's vectors of passages are kept and found again; None without a folder.
+
+    Args:
+        encoder: a `BiEncoder`; its settings and weights decide which vectors are its own.
+        folder: shared by all encoders.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    if folder is None:
+        return None
+    key = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
+    return EmbeddingStore(Path(folder), key)
 
 
 def dense_run(

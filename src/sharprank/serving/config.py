@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.formats.calibration import check_calibration
 
 STDIN = "-"
 PASSAGE_KEYS = ("kowndges", "knowledges", "documents", "docs", "passages")
@@ -45,6 +46,10 @@ class RerankConfig:
         default=None,
         metadata={"help": "probability: between 0 and 1, calibrated if the model is (default); raw (default for trec)"},
     )
+    calibration: str | None = field(
+        default=None,
+        metadata={"help": "file of `sharprank calibrate --output_file` (default: what lies in the model's folder)"},
+    )
     long_passages: Literal["cut", "split"] = field(
         default="cut",
         metadata={"help": "cut: read their beginning, as in training; split: read windows, the best one counts"},
@@ -76,6 +81,12 @@ class RerankConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} {value} leaves nothing", fix=f"use --{name} 1 or more, or leave it out")
+        if self.calibration is not None:
+            check_calibration(self.calibration)
+            if not self.gives_probabilities:
+                raise UserError(
+                    "--calibration has no say in raw scores", fix="leave it out, or use --scores probability"
+                )
         if self.overlap < 0:
             raise UserError(f"--overlap {self.overlap} is negative", fix="use 0 or more")
         if self.top_k is not None and self.output_format in ("list", "rows"):

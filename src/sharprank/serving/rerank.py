@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol, TextIO
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.journal import Journal
-from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
+from sharprank.formats.writers import check_writable, is_made, write_json
 from sharprank.models.windows import WindowRule
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
@@ -48,6 +48,7 @@ def load_reranker(config: RerankConfig) -> ListScorer:
         max_length=config.max_length,
         dtype=config.dtype,
         device=_device(config.device),
+        calibration=config.calibration,
         trust_remote_code=config.trust_remote_code,
     )
 
@@ -90,10 +91,10 @@ def _to_file(config: RerankConfig, bad_rows: BadRows, load: Load) -> int:
     output = Path(config.output_file or "")
     beside = output.with_name(output.name + ".stats.json")
     check_writable(output)
-    inputs = describe_inputs([config.data, *([config.run] if config.run else []), config.model_name_or_path])
+    files = [config.data, config.run, config.calibration, config.model_name_or_path]
+    inputs = describe_inputs([path for path in files if path])
     settings = {**config.settings(), "inputs": inputs}
-    if refuse_other_settings(output, settings, manifest_path=beside, overwrite=config.overwrite) == "done":
-        say(f"note: {output} is complete already; nothing to do (--overwrite True redoes it)")
+    if is_made(output, settings, manifest_path=beside, overwrite=config.overwrite):
         return 0
     journal = Journal(output, settings)
     done = journal.resume()

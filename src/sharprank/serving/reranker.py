@@ -13,9 +13,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from sharprank.formats.calibration import read_calibration
+from sharprank.formats.calibration import check_calibration, read_calibration
 from sharprank.metrics.calibration import Calibration
 from sharprank.metrics.pairs import sigmoid
+from sharprank.models.minilm import weights_folder
 from sharprank.models.scoring import PairScorer
 from sharprank.models.token_cache import CachingPairTokenizer
 from sharprank.models.windows import WindowRule
@@ -60,9 +61,10 @@ class Reranker:
         device: Any = None,
         *,
         cached_passages: int = 0,
+        calibration: str | Path | None = None,
         trust_remote_code: bool = False,
     ) -> Reranker:
-        """Load a reranker, with the calibration that `sharprank calibrate` stored beside it.
+        """Load a reranker, with the calibration that `sharprank calibrate` stored in its folder.
 
         Args:
             path: a folder or a hub id.
@@ -70,15 +72,19 @@ class Reranker:
             dtype: "float32", "bfloat16", "float16", "auto" or a torch dtype; default bfloat16 on CUDA, else float32.
             device: "cpu", "cuda:0", ...; default the best there is.
             cached_passages: passages whose token ids are kept between calls (0: none).
+            calibration: a file of `sharprank calibrate --output_file`, in the place of the folder's own.
 
         Raises:
-            UserError: no such model, no tokenizer, several labels, a length beyond the model.
+            UserError: no such model, no tokenizer, several labels, a length beyond the model, a calibration of other
+                weights.
         """
-        calibration = read_calibration(Path(path).expanduser())
+        if calibration is not None:
+            check_calibration(calibration)
         scorer = PairScorer.load(
             path, max_length=max_length, dtype=dtype, device=device, trust_remote_code=trust_remote_code
         )
-        return cls(scorer, cached_passages=cached_passages, calibration=calibration)
+        fitted = read_calibration(weights_folder(path), file=calibration)
+        return cls(scorer, cached_passages=cached_passages, calibration=fitted)
 
     @overload
     def compute_score(self, pairs: tuple[str, str], *, normalize: bool = ...) -> float: ...

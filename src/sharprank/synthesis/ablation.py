@@ -12,7 +12,7 @@ from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.collections import is_collection, read_collection
-from sharprank.formats.writers import atomic_open, check_writable, refuse_other_settings, write_json
+from sharprank.formats.writers import atomic_open, check_writable, is_made, write_json
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.retrieval.diverse import Retriever
@@ -58,8 +58,7 @@ def ablate(config: AblateConfig, endpoint: EndpointConfig, *, score: Score | Non
     inputs = describe_inputs(path for path in (config.corpus_path, config.doc_ids) if path)
     settings = {**config.settings(), **(endpoint.settings() if by_model else {}), "inputs": list(inputs.values())}
     output = Path(config.output_file)
-    if refuse_other_settings(output, settings, manifest_path=output, overwrite=config.overwrite) == "done":
-        say(f"note: {output} was already made with these settings; --overwrite True measures again")
+    if is_made(output, settings, manifest_path=output, overwrite=config.overwrite):
         return json.loads(output.read_text(encoding="utf-8"))
     _check_models(config)
     chat = endpoint.open(config.output_file) if by_model else None

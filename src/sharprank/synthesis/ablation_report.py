@@ -5,7 +5,7 @@ Shapes: N attempts that reached retrieval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -13,7 +13,15 @@ from typing import Any
 from sharprank.metrics.significance import bootstrap_interval, holm, randomisation_test
 from sharprank.synthesis.ablation_config import TYPES
 
-COLUMNS = ("type", "success", "of those retrieved", "mean position", "difference", "95% interval", "p")
+COLUMNS = (
+    "type", "success", "of those retrieved", "mean position",
+    "success, difference", "p", "1/position, difference", "p",
+)  # fmt: skip
+MEASURES: dict[str, Callable[[int], float]] = {
+    "success": lambda place: float(place > 0),
+    "reciprocal_position": lambda place: 1 / place if place else 0.0,
+}
+"""What types are compared by: of the 1-based place of the first success, 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,7 @@ def paired_tests(results: Mapping[str, Measured], *, seed: int = 0) -> dict[str,
     """
     base, *others = results
     tests: dict[str, dict[str, Any]] = {name: {"against": base} for name in others}
-    for measure, value in (
-        ("success", lambda place: float(place > 0)),
-        ("reciprocal_position", lambda p: 1 / p if p else 0.0),
-    ):
+    for measure, value in MEASURES.items():
         first_N = [value(place) for place in results[base].reached]
         for name in others:
             second_N = [value(place) for place in results[name].reached]
@@ -82,20 +87,26 @@ def paired_tests(results: Mapping[str, Measured], *, seed: int = 0) -> dict[str,
 
 
 def table(results: Mapping[str, Mapping[str, Any]], tests: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a type; the difference is in success of those retrieved, against the first line."""
+    """One line a type; differences are to the first line, over attempts that reached retrieval, p corrected by Holm.
+
+    Success is what a way of retrieving changes; re-ranking changes only how early it comes, the reciprocal position.
+    """
     rows: list[tuple[str, ...]] = [COLUMNS]
     for name, numbers in results.items():
-        test = tests.get(name, {}).get("success")
-        compared = ("", "", "")
-        if test:
-            low, high = (_signed(test[end]) for end in ("low", "high"))
-            compared = (_signed(test["difference"]), f"{low} to {high}", f"{test['p_holm']:.3f}")
         rates = (numbers["success_rate"], numbers["success_rate_of_reached"], numbers["avg_attempts_per_success"])
+        compared = [cell for measure in MEASURES for cell in _compared(tests.get(name, {}).get(measure))]
         rows.append((name, *(f"{rate:.3f}" for rate in rates[:2]), f"{rates[2]:.2f}", *compared))
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def _compared(test: Mapping[str, Any] | None) -> tuple[str, str]:
+    """A difference with its 95% interval, and p; empty for the type that others are compared with."""
+    if test is None:
+        return "", ""
+    return f"{_signed(test['difference'])} [{_signed(test['low'])}, {_signed(test['high'])}]", f"{test['p_holm']:.3f}"
 
 
 def _signed(value: float | None) -> str:

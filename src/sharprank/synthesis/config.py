@@ -12,6 +12,14 @@ from typing import Any, Literal
 from sharprank.errors import UserError
 from sharprank.retrieval.diverse import Weights
 
+KEYS_OF_004 = (
+    "retrieval_method", "method2index", "method2corpus", "model2path", "model2pooling", "faiss_gpu", "gpu_id",
+    "retrieval_batch_size", "retrieval_use_fp16", "retrieval_query_max_length", "retrieval_topk", "instruction",
+    "generation_params", "generator_batch_size", "google_setting", "anthropic_setting", "deepseek_setting",
+    "query_max_length", "passage_max_length", "reranker_batch_size", "reranker_normalize", "reranker_devices",
+)  # fmt: skip
+"""What else reference system 004's configuration files hold; docs/coming_from.md says what stands in its place."""
+
 KINDS = ("title", "heading", "sentence", "phrases")
 ATTEMPTS_PER_EXAMPLE = 10
 
@@ -57,7 +65,10 @@ class SynthesizeConfig:
     output_pool: str | None = _flag("extractive: also write the passages that mining is to search, as {_id, text}")
     query_kinds: list[str] = field(
         default_factory=lambda: list(KINDS),
-        metadata={"help": "extractive: where queries come from; one is taken from each document in turn"},
+        metadata={
+            "help": "extractive: where queries come from; one is taken from each document in turn, phrases "
+            "where nothing else is left"
+        },
     )
     max_source_rank: int = _flag("extractive: a query that does not find its document in so many ranks is no query", 20)
 

@@ -16,7 +16,7 @@ from sharprank.retrieval.filters import Protected
 from sharprank.retrieval.tfidf import TfIdf
 from sharprank.synthesis.corpus import Document
 from sharprank.synthesis.outcome import Outcome
-from sharprank.synthesis.queries import Query, body_of, queries_of
+from sharprank.synthesis.queries import LAST_RESORT, Query, body_of, queries_of
 
 NO_QUERY, NOT_FOUND, NO_NEGATIVE = "no further query in the document", "query does not find its document", "no negative"
 
@@ -66,9 +66,10 @@ class ExtractiveGenerator:
         return Outcome(row=row, about=about)
 
     def _turned(self, document: Document) -> list[str]:
-        """The kinds, beginning with another one for every document."""
-        start = crc32(f"{self._seed}\n{document.doc_id}".encode("utf-8", "surrogatepass")) % len(self._kinds)
-        return self._kinds[start:] + self._kinds[:start]
+        """The kinds, beginning with another one for every document; the last resort stays last."""
+        kinds = [kind for kind in self._kinds if kind != LAST_RESORT]
+        start = crc32(f"{self._seed}\n{document.doc_id}".encode("utf-8", "surrogatepass")) % max(1, len(kinds))
+        return [*kinds[start:], *kinds[:start], *([LAST_RESORT] if LAST_RESORT in self._kinds else [])]
 
     def _negatives(self, document: Document, query: Query) -> tuple[dict[str, str], Counter[str]]:
         protected = Protected(query.text, [query.passage, document.text, body_of(document)])

@@ -24,6 +24,9 @@ NUM_SENTENCES, NUM_PHRASE_LISTS = 3, 2
 WORDS_IN_PHRASES = 6
 HEADING_WORDS = 10
 
+LAST_RESORT = "phrases"
+"""Key words stand in their passage word for word, so BM25 alone finds it and a reranker learns nothing it lacks."""
+
 _LETTER = r"A-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
 _SENTENCE_END = re.compile(rf"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[{_LETTER}])|(?<=[。！？])|\n+")
 _MARKED_HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.+?)\s*#*\s*$")
@@ -42,13 +45,16 @@ class Query:
 
 
 def queries_of(document: Document, tfidf: TfIdf, kinds: Sequence[str]) -> list[Query]:
-    """Every query a document gives, the best of each kind first, then the second best of each kind, and so on."""
+    """Every query a document gives: the best of each kind, then the second best of each, and so on; phrases last."""
     body = _without_leading_title(document)
-    found = [[query for query in _FROM[kind](document, body, tfidf) if _fits(query, document, tfidf)] for kind in kinds]
-    most = max((len(queries) for queries in found), default=0)
-    rounds = [queries[number] for number in range(most) for queries in found if number < len(queries)]
+    found = {
+        kind: [query for query in _FROM[kind](document, body, tfidf) if _fits(query, document, tfidf)] for kind in kinds
+    }
+    last = found.pop(LAST_RESORT, [])
+    most = max((len(queries) for queries in found.values()), default=0)
+    rounds = [queries[number] for number in range(most) for queries in found.values() if number < len(queries)]
     first: dict[str, Query] = {}
-    for query in rounds:
+    for query in [*rounds, *last]:
         first.setdefault(fold(query.text), query)
     return list(first.values())
 

@@ -6,7 +6,6 @@ Loads a model only where one is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,14 +37,13 @@ def open_space(
     if retriever == BM25_NAME:
         return WordSpace(texts, tfidf=tfidf)
     from sharprank.models.bi_encoder import BiEncoder
-    from sharprank.retrieval.embeddings import EmbeddingStore, embed
+    from sharprank.retrieval.dense import passage_store
+    from sharprank.retrieval.embeddings import embed
 
     encoder = BiEncoder.load(retriever, device=device)
 
     def encode(part: Sequence[str], bar: Any) -> np.ndarray:
         return encoder.encode(part, kind="passage", progress=bar)
 
-    about = {**encoder.settings(), "weights_sha256": encoder.weights_sha256(), "kind": "passage"}
-    store = EmbeddingStore(Path(cache), about) if cache else None
-    shards = embed(list(texts.values()), encode, name="documents", store=store)
+    shards = embed(list(texts.values()), encode, name="documents", store=passage_store(encoder, cache))
     return VectorSpace(texts, shards, lambda query: encoder.encode([query], kind="query")[0])

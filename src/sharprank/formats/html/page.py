@@ -1,9 +1,13 @@
-"""The frame of an HTML report: one page, style inside, readable on a phone and in the dark. Knows no figures."""
+"""The frame of an HTML report: one file, style inside, readable on a phone and in the dark. Knows no figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+
+from sharprank.errors import UserError
+from sharprank.formats.writers import atomic_open, check_writable
 
 GENERATOR = '<meta name="generator" content="sharprank">'
 
@@ -19,6 +23,7 @@ body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 16px/1.5 system-ui
   color: var(--ink); background: var(--paper);
   overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; }
+figcaption b { color: var(--ink); }
 .headline { border-left: .4rem solid var(--soft); padding: .2rem 0 .2rem .8rem; margin: 1rem 0; }
 .headline .figure { font-size: 1.6rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .headline.better { border-color: var(--good); } .headline.worse { border-color: var(--bad); }
@@ -26,13 +31,17 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; font-size: .9rem; }
 th, td { text-align: right; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+th.words, td.words { text-align: left; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } svg { width: 100%; height: auto; } svg text { font-size: 10px; fill: var(--soft); }
 .axis, polyline, .diagonal { fill: none; stroke: var(--line); stroke-width: 1.5; } .diagonal { stroke-dasharray: 4 4; }
 circle { fill: var(--soft); fill-opacity: .7; } circle.better { fill: var(--good); } circle.worse { fill: var(--bad); }
 rect.relevant, .key.relevant { fill: var(--good); background: var(--good); fill-opacity: .6; }
 rect.other, .key.other { fill: var(--soft); background: var(--soft); fill-opacity: .5; }
+line.better { stroke: var(--good); } line.worse { stroke: var(--bad); } line.same { stroke: var(--soft); }
+line.better, line.worse, line.same { stroke-width: 2; }
+rect.kept, .key.kept { fill: var(--a); background: var(--a); fill-opacity: .7; }
+rect.dropped, .key.dropped { fill: var(--bad); background: var(--bad); fill-opacity: .6; }
 polyline.plain { stroke: var(--b); } circle.plain { fill: var(--b); } .key.plain { background: var(--b); }
 polyline.fitted { stroke: var(--a); } circle.fitted { fill: var(--a); } .key.fitted { background: var(--a); }
 .key { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; }
@@ -41,6 +50,26 @@ summary small { font-weight: 400; } ul { padding-left: 1.2rem; } .above { color:
 pre { white-space: pre-wrap; font-size: .8rem; padding: .6rem;
   background: color-mix(in srgb, var(--ink) 6%, transparent); }
 """.strip()
+
+
+def check_report(path: str, *, overwrite: bool) -> None:
+    """Refuse a report that cannot be written, or would replace what is no report of ours.
+
+    Raises:
+        UserError: naming the path.
+    """
+    check_writable(path, flag="--report")
+    target = Path(path)
+    if target.exists() and not overwrite and GENERATOR not in target.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(
+            f"--report {path} exists and is no report of sharprank", fix="name another file, or pass --overwrite True"
+        )
+
+
+def write_page(path: str, *, title: str, lead: str, sections: Sequence[str]) -> None:
+    """Write the whole document, or nothing; arguments as those of `page`."""
+    with atomic_open(path) as file:
+        file.write(page(title=title, lead=lead, sections=sections))
 
 
 def page(*, title: str, lead: str, sections: Sequence[str]) -> str:
