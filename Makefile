@@ -25,8 +25,8 @@ check: $(INSTALLED) ## lint, format, types, import floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## measure again what benchmarks/ holds
-	$(BIN)/python benchmarks/first_stages.py
+bench: $(INSTALLED) ## speed beside FlagEmbedding and sentence-transformers (make bench FULL=1: longer)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed $(if $(FULL),--full)
 
 install: $(INSTALLED) ## only make .venv
 

@@ -7,7 +7,10 @@ import re
 
 import pytest
 
+from sharprank.cli.options import parse
 from sharprank.cli.run import main
+from sharprank.pipeline.config import RunConfig
+from sharprank.pipeline.run import make_plan
 
 
 @pytest.fixture
@@ -107,3 +110,26 @@ def test_more_flags_of_a_stage_come_from_its_own_file_and_are_checked_first(word
     assert "did you mean keep_existing?" in capsys.readouterr().err
     assert main([*words, "--train_config", str(world / "train.yaml")]) == 0
     assert '"bce"' in (world / "out" / "reranker" / "training.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("start", "asked", "weight"),
+    [("tiny_encoder", None, 1.0), ("tiny_bert", None, None), ("tiny_encoder", "0", None), ("tiny_bert", "0.5", 0.5)],
+)
+def test_the_miner_teaches_a_reranker_that_starts_without_a_head(words, request, start, asked, weight):
+    words[words.index("--model_name_or_path") + 1] = str(request.getfixturevalue(start))
+    extra = [] if asked is None else ["--distillation_weight", asked]
+    plan = make_plan(parse(RunConfig, [*words, *extra], prog="sharprank run", description=""))
+    _, data, args = plan.train
+    assert args.distillation_weight == weight
+    assert plan.mine.output_scores is (weight is not None)
+    assert data.pos_scores_key == ("pos_scores" if weight is None else "pos_similarity")
+
+
+def test_an_encoder_is_trained_on_labels_and_similarities(words, world, tiny_encoder, capsys):
+    words[words.index("--model_name_or_path") + 1] = str(tiny_encoder)
+    assert main(words) == 0
+    assert "the miner's similarities teach it" in capsys.readouterr().err
+    run = json.loads((world / "out" / "reranker" / "training.json").read_text())
+    assert "distillation_weight" in json.dumps(run)
+    assert json.loads((world / "out" / "mined.jsonl").read_text().splitlines()[0])["neg_similarity"]

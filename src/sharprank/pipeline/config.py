@@ -48,6 +48,10 @@ class RunConfig:
     num_train_epochs: float = _flag("passes over the rows", 3.0)
     max_steps: int = _flag("steps, whatever the number of rows; -1: as many as the epochs have", -1)
     learning_rate: float | None = _flag("peak learning rate; by default by the width of the model, and said")
+    distillation_weight: float | None = _flag(
+        "how much the miner's similarities count as a teacher's beside the labels; by default 1 where the reranker "
+        "starts without a trained head, else 0, and said"
+    )
     dropout: float | None = _flag("dropout while training, in place of the model's own")
     max_len: int | None = _flag("tokens of a pair (default: as trained, else 512 or the model's limit)")
 

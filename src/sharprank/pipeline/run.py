@@ -16,12 +16,16 @@ from sharprank.cli.options import parse
 from sharprank.formats.writers import atomic_open, write_json
 from sharprank.metrics.fusion import FusionFit
 from sharprank.metrics.ranking import average
+from sharprank.mining.record import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.data import RunData, plan_data, prepare_data
 from sharprank.pipeline.first_stage import embedding_cache, rank_first_stage
 from sharprank.pipeline.report import recommend, render
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
+
+SIMILARITY_TEMPERATURE = 0.05
+"""What cosines are divided by to be scores: what embedding models are usually trained with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ def run(config: RunConfig) -> str:
     from sharprank.training.train import train
 
     plan = make_plan(config)
+    if config.distillation_weight is None and plan.train[2].distillation_weight:
+        say(
+            f"{config.model_name_or_path} has no trained head to start from, so the miner's similarities teach it "
+            "beside the labels (--distillation_weight 0 trains on the labels alone)"
+        )
     say("1/5 data")
     prepare_data(config, plan.data)
     say("2/5 mining hard negatives")
@@ -161,6 +170,7 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
         output_file=output,
         model_name_or_path=config.embedder_name_or_path,
         embedding_cache=embedding_cache(config),
+        output_scores=distillation_weight(config) > 0 or None,
         **config.settings(
             "range_for_sampling", "negative_number", "top_up", "on_bad_row", "query_key", "positive_key",
             "negative_key", "device", "dtype", "seed", "overwrite",
@@ -179,11 +189,33 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         report_to="none" if config.train_config is None else None,
         bf16=_trains_in_bf16(config) or None,
         learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
+        **teacher_flags(distillation_weight(config)),
         **config.settings(
             "model_name_or_path", "train_group_size", "per_device_train_batch_size", "num_train_epochs", "max_steps",
             "max_len", "dropout", "query_key", "positive_key", "negative_key", "seed",
         ),
     )  # fmt: skip
+
+
+def distillation_weight(config: RunConfig) -> float:
+    """How much the miner teaches: what it already ranks well, a reranker without a trained head need not find alone."""
+    from sharprank.models.checkpoint import open_reranker
+
+    if config.distillation_weight is not None:
+        return config.distillation_weight
+    return 0.0 if open_reranker(config.model_name_or_path).trained else 1.0
+
+
+def teacher_flags(weight: float) -> dict[str, Any]:
+    """The flags that make the similarities of mined rows the teacher's scores."""
+    if not weight:
+        return {}
+    return {
+        "pos_scores_key": POSITIVE_SIMILARITY,
+        "neg_scores_key": NEGATIVE_SIMILARITY,
+        "distillation_weight": weight,
+        "teacher_temperature": SIMILARITY_TEMPERATURE,
+    }
 
 
 def _on_cpu(config: RunConfig) -> bool:

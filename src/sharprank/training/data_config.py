@@ -42,6 +42,8 @@ class DataOptions:
     query_key: str = _flag("name of the query field", "query")
     positive_key: str = _flag("name of the positives field", "pos")
     negative_key: str = _flag("name of the negatives field", "neg")
+    pos_scores_key: str = _flag("name of the positives' teacher scores", "pos_scores")
+    neg_scores_key: str = _flag("name of the negatives' teacher scores", "neg_scores")
     passage_key: str | None = _flag("name of the text in graded pairs; default doc, document, passage or text")
     passages_key: str | None = _flag("name of the texts in lists; default docs, documents or passages")
     label_key: str | None = _flag("name of the label in graded pairs; default label or relevance")
