@@ -17,7 +17,7 @@ BYTES_WORTH_A_BAR = 4 << 30
 
 _PACKAGES = (
     "sharprank", "torch", "transformers", "tokenizers", "accelerate", "FlagEmbedding", "faiss-cpu", "faiss-gpu",
-    "bm25s", "snowballstemmer", "ir-measures", "datasets", "numpy",
+    "bm25s", "snowballstemmer", "ir-measures", "datasets", "numpy", "peft", "deepspeed",
 )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.evaluation.charts import _label, histograms, scatter
+from sharprank.evaluation.charts import histograms, scatter
 from sharprank.evaluation.evaluate import evaluate
+from sharprank.formats.svg import tick_label
 
 from .conftest import CORPUS, QRELS, QUERIES, config, write_collection, write_jsonl
 
@@ -175,4 +176,4 @@ def test_a_browser_shows_it_without_scrolling_sideways(report, collection_path, 
     ],
 )
 def test_axes_are_labelled_with_short_numbers(low, high, labels):
-    assert [_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels
+    assert [tick_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels

@@ -35,12 +35,16 @@ SECONDS_RANK_0_SPEAKS_FIRST = 10.0
 CONFIG_HELP = "YAML or JSON file with values for any of these flags; a flag on the command line wins over the file"
 
 
+FlagsOfFile = Callable[[Mapping[str, Any], Path], Mapping[str, Any]]
+
+
 def parse(
     config_class: Any,
     argv: Sequence[str] | None = None,
     *,
     prog: str,
     description: str,
+    flags_of_file: FlagsOfFile | None = None,
 ) -> Any:
     """Fill `config_class` from its defaults, `--config FILE` and the flags in `argv`, later ones winning.
 
@@ -50,6 +54,7 @@ def parse(
         argv: the words after the command; None means those of this process.
         prog: the command as the user types it, for the help text.
         description: what the command does, for the help text.
+        flags_of_file: turns what a configuration file holds into flags, where that is not one flag a key.
 
     Returns:
         One instance, or a tuple of them in the order given.
@@ -62,7 +67,7 @@ def parse(
     parser = _parser(classes, prog=prog, description=description)
     words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
     _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
-    configs = _instances(parser, [*_words_of_config_files(parser, words), *words])
+    configs = _instances(parser, [*_words_of_config_files(parser, words, flags_of_file), *words])
     return configs if several else configs[0]
 
 
@@ -183,20 +188,21 @@ def _suggestion(name: str, known: Sequence[str], parser: _Parser) -> str:
 # --- configuration files ---------------------------------------------------------------------------------------
 
 
-def _words_of_config_files(parser: _Parser, words: Sequence[str]) -> list[str]:
+def _words_of_config_files(parser: _Parser, words: Sequence[str], flags_of_file: FlagsOfFile | None) -> list[str]:
     """The command-line words that say what the `--config` files say, in their order."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--config", action="append", default=[])
     if "--config" in words[-1:]:
         parser.error("argument --config: expected one argument")
     paths = finder.parse_known_args(list(words))[0].config
-    return [word for path in paths for word in _words_of_config_file(parser, Path(path))]
+    return [word for path in paths for word in _words_of_config_file(parser, Path(path), flags_of_file)]
 
 
-def _words_of_config_file(parser: _Parser, path: Path) -> list[str]:
+def _words_of_config_file(parser: _Parser, path: Path, flags_of_file: FlagsOfFile | None) -> list[str]:
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     words: list[str] = []
-    for key, value in _read_config(path).items():
+    data = _read_config(path)
+    for key, value in (flags_of_file(data, path) if flags_of_file else data).items():
         name = str(key).replace("-", "_")
         if name not in actions:
             raise UserError(f"{path}: unknown key {key!r}", fix=_suggestion(name, list(actions), parser))

@@ -44,7 +44,7 @@ class EvaluationConfig:
     )
     threshold: float = field(default=0.5, metadata={"help": "a pair is positive if its probability is greater"})
     max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: 512 or the model's limit)"}
+        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
     )
     query_key: str = field(default="query", metadata={"help": "name of the query field"})
     positive_key: str = field(default="pos", metadata={"help": "name of the positives field"})

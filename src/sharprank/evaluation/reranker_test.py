@@ -26,7 +26,7 @@ class RerankerTestConfig:
     test_data: str = field(metadata={"help": "rows {query, pos, neg}: a file, a folder, a hub dataset"})
     output_file: str = field(metadata={"help": "JSON file for metrics, configuration and per-query values"})
     max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: 512 or the model's limit)"}
+        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
     )
     threshold: float = field(default=0.5, metadata={"help": "a pair is positive if its probability is greater"})
     on_bad_row: Literal["error", "skip"] = field(
