@@ -5,7 +5,7 @@
 Every pool is mined in a process of its own, from scratch. The peak is the process's largest resident set, mapped
 files included. Encoders: `hashed` gives every text a random vector of 256 dimensions without a model, so that nothing
 hides what the stage itself takes; `tiny` is a BERT of one layer with random weights; `minilm` is all-MiniLM-L6-v2, on
-10,000 passages, for the part that does not grow.
+3,000 passages, for the part that does not grow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from sharprank.provenance import versions
 
 NUM_ROWS = 1000
 SIZE = 256
-MINILM_PASSAGES = 10_000
+MINILM_PASSAGES = 3000
 LETTERS = 24
 MB = 1e6
 
@@ -82,7 +82,8 @@ def measure(folder: Path, encoder: str, count: int) -> dict[str, Any]:
     on_disk = sum(path.stat().st_size for path in Path(config.embedding_cache or "").rglob("*") if path.is_file())
     seconds = round(time.perf_counter() - start, 1)
     print(
-        f"{encoder:<8}{count:>10,} passages: {peak / MB:6.0f} MB at most, {seconds:7.1f} s, {on_disk / MB:6.0f} MB on disk",
+        f"{encoder:<8}{count:>10,} passages: {peak / MB:6.0f} MB at most, {seconds:7.1f} s, "
+        f"{on_disk / MB:6.0f} MB on disk",
         flush=True,
     )
     return {"passages": count, "seconds": seconds, "peak_bytes": peak, "disk_bytes": on_disk}
