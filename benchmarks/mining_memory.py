@@ -53,6 +53,10 @@ class HashedEncoder:
             vectors[number] = self._table[letters].sum(0) + 4 * self._table[256 + zlib.crc32(data) % 256]
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
+    def windows(self, texts: Sequence[str], rule: Any) -> list[list[str]]:
+        """Every text is one piece."""
+        return [[text] for text in texts]
+
     def settings(self) -> dict[str, Any]:
         return {"model": "hashed"}
 
