@@ -28,6 +28,10 @@ ANIMALS = ("cat", "dog", "fish")
 PLACES = ("house", "river", "tree", "table")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh_goldens", action="store_true", help="write what is found into tests/golden")
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A WordPiece tokenizer as BERT has one: whole words of `WORDS`, single characters for the rest."""

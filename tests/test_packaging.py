@@ -23,6 +23,7 @@ PROJECT = PYPROJECT["project"]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 ADAPTERS = ("langchain", "llama-index", "haystack")
+TRAINING = ("lora", "deepspeed")
 CONDA_NAMES = {"pytorch-gpu": "torch", "faiss-gpu": "faiss-gpu", "sentencepiece": "sentencepiece", "chardet": "chardet"}
 
 
@@ -49,7 +50,7 @@ def pins() -> dict[str, list[str]]:
 
 
 def test_every_requirement_is_pinned_to_one_version_for_each_python():
-    for name in requirements("demo", "gpu", "dev", *ADAPTERS):
+    for name in requirements("demo", "gpu", "dev", *TRAINING, *ADAPTERS):
         assert name in pins(), f"{name} has no pin in constraints.txt"
     for lines in pins().values():
         assert all(re.fullmatch(r"[\w.-]+==[\w.]+(; python_version (<|>=) '3\.11')?", line) for line in lines)
@@ -58,7 +59,7 @@ def test_every_requirement_is_pinned_to_one_version_for_each_python():
 
 
 def test_the_pins_are_inside_the_open_ranges():
-    for name, requirement in requirements("demo", "gpu", "dev", *ADAPTERS).items():
+    for name, requirement in requirements("demo", "gpu", "dev", *TRAINING, *ADAPTERS).items():
         for pin in pins()[name]:
             version = tuple(int(part) for part in re.findall(r"\d+", pin.partition(";")[0].partition("==")[2]))
             assert version >= lower_bound(requirement), pin
@@ -69,8 +70,8 @@ def test_faiss_gpu_is_pinned_to_the_version_whose_files_it_replaces():
     assert pins()["faiss-gpu"][0].partition("==")[2] == pins()["faiss-cpu"][0].partition("==")[2]
 
 
-def test_all_is_every_extra_but_the_developers_and_the_adapters_to_other_frameworks():
-    assert PROJECT["optional-dependencies"]["all"] == ["sharprank[demo,gpu,llm]"]
+def test_all_is_every_extra_but_the_developers_and_the_adapters_to_other_frameworks_and_what_compiles():
+    assert PROJECT["optional-dependencies"]["all"] == ["sharprank[demo,gpu,llm,lora]"]
 
 
 def test_the_conda_environment_agrees_with_pyproject():
@@ -115,7 +116,7 @@ def test_every_folder_of_the_package_is_installed():
 # --- documents ---------------------------------------------------------------------------------------------------
 
 CODE = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-OUR_PATHS = re.compile(r"(?<![\w/.-])((?:src|tests|docs|benchmarks|embedding|reranker|\.ci)/[\w./-]*\w)")
+OUR_PATHS = re.compile(r"(?<![\w/.-])((?:src|tests|docs|benchmarks|configs|embedding|reranker|\.ci)/[\w./-]*\w)")
 
 
 def code_in(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 _PACKAGES = (
     "sharprank", "torch", "transformers", "tokenizers", "accelerate", "FlagEmbedding", "faiss-cpu", "faiss-gpu",
-    "bm25s", "snowballstemmer", "ir-measures", "datasets", "numpy",
+    "bm25s", "snowballstemmer", "ir-measures", "datasets", "numpy", "peft", "deepspeed",
 )  # fmt: skip
 
 

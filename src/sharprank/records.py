@@ -55,6 +55,21 @@ class TrainRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """One query with the passages known for it: what every form of training data becomes.
+
+    `relevance` of each passage is 0 (not relevant) to 1, or None where nobody judged; `teacher_scores` are raw scores
+    of a bigger model, of each passage, or None.
+    """
+
+    query: str
+    passages: tuple[str, ...]
+    relevance: tuple[float, ...] | None = None
+    teacher_scores: tuple[float, ...] | None = None
+    place: Place = Place("memory")
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """One row of a candidate pool."""
 

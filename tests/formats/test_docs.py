@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sharprank.formats.collections import read_collection
+from sharprank.formats.groups import read_groups
 from sharprank.formats.pool import read_passages
 from sharprank.formats.readers import READERS
 from sharprank.formats.rows import read_rows
@@ -35,6 +36,17 @@ def test_the_rows_are_rows(page, write):
     for number, block in enumerate(blocks(page, "jsonl rows")):
         rows = list(read_rows(Source(str(write(f"rows{number}.jsonl", block)))))
         assert len(rows) == block.count("\n")
+
+
+def test_graded_pairs_and_lists_are_training_data(page, write):
+    graded = [read_groups(Source(str(write("g.jsonl", block)))) for block in blocks(page, "jsonl graded")]
+    graded += [read_groups(Source(str(write("g.tsv", block)))) for block in blocks(page, "tsv graded")]
+    assert [len(data.groups[0].passages) for data in graded] == [3, 2]
+    assert all(data.groups[0].relevance[0] == 1.0 for data in graded)
+    [block] = blocks(page, "jsonl lists")
+    first, second = read_groups(Source(str(write("l.jsonl", block)))).groups
+    assert (first.relevance, first.teacher_scores) == ((1.0, 0.0), None)
+    assert (second.relevance, second.teacher_scores) == ((1.0, 0.0), (7.1, -3.25))
 
 
 def test_the_pool_is_a_pool(page, write):

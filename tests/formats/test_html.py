@@ -7,8 +7,9 @@ from math import nan
 
 import pytest
 
-from sharprank.formats.html.charts import _label, curve, histograms, intervals, scatter
+from sharprank.formats.html.charts import curve, histograms, intervals, scatter
 from sharprank.formats.html.parts import cut, table
+from sharprank.formats.svg import tick_label
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from sharprank.formats.html.parts import cut, table
     ],
 )
 def test_axes_are_labelled_with_short_numbers(low, high, labels):
-    assert [_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels
+    assert [tick_label(low, high, share) for share in (0.0, 0.5, 1.0)] == labels
 
 
 def test_a_histogram_names_its_series_as_asked_and_escapes_them():

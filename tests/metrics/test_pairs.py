@@ -1,13 +1,14 @@
 """Pooled pair measures against scikit-learn's and hand numbers."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharprank.metrics.pairs import pair_accuracy, pair_measures, sigmoid, why_undefined
+from sharprank.metrics.pairs import pair_accuracy, pair_measures, sigmoid, spearman, why_undefined
 
 some_pairs = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.2, 0.5, 0.51, 0.8, 1.0])), min_size=1)
 
@@ -69,3 +70,13 @@ def test_pair_accuracy_without_one_side_is_undefined():
 def test_sigmoid_is_exact_at_the_ends_and_in_the_middle():
     assert sigmoid([-1e4, 0.0, 1e4]).tolist() == [0.0, 0.5, 1.0]
     assert sigmoid([2.0])[0] == pytest.approx(1 / (1 + math.exp(-2.0)), abs=1e-16)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-2, 2)), min_size=2, max_size=30))
+def test_spearman_is_scipys(pairs):
+    stats = pytest.importorskip("scipy.stats")
+    labels, scores = zip(*pairs, strict=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns of a constant list
+        expected = stats.spearmanr(labels, scores).statistic
+    assert spearman(labels, scores) == pytest.approx(expected, abs=1e-12, nan_ok=True)

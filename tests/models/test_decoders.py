@@ -120,6 +120,38 @@ def test_packed_scores_and_gradients_are_those_of_padded_rows(folder, training, 
         assert (gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6, name
 
 
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma"])
+def test_every_family_of_decoders_packs_exactly(family):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from sharprank.models.batches import TokenBatch, model_inputs
+    from sharprank.models.packing import _DECODERS, enable_packing
+    from sharprank.models.pooling import pool_states
+
+    assert family in _DECODERS and len(_DECODERS) == 5
+    sizes = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    window = {"sliding_window": 12} if family == "mistral" else {}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2, "pad_token_id": 0}
+    config = AutoConfig.for_model(family, **sizes, **heads, **window)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).model.eval()
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(1, 90, size=length) for length in (40, 3, 1, 25)]
+    batch = TokenBatch.of([(row, np.zeros_like(row)) for row in ids])
+    found = []
+    for packed in (False, True):
+        model.set_attn_implementation("eager")
+        assert not packed or enable_packing(model, first_tokens_only=False)
+        for grad in (torch.no_grad, torch.enable_grad):
+            inputs = model_inputs(batch, model.config, device=torch.device("cpu"), token_types=False)
+            with grad():
+                states = model(**inputs).last_hidden_state
+            mask, packing = inputs.get("attention_mask"), inputs.get("packing")
+            found.append(pool_states(states, "last_token", packing=packing, mask=mask).detach())
+    for states in found[1:]:
+        torch.testing.assert_close(states, found[0], atol=1e-4, rtol=0)
+
+
 def test_what_is_saved_is_a_language_model_that_remembers_how_to_be_asked(tiny_qwen3, tmp_path, capsys):
     asked = Asked(instruction="Find the animal.")
     checkpoint = open_reranker(str(tiny_qwen3), asked=asked)
@@ -148,6 +180,22 @@ def test_sentence_transformers_reads_the_same_scores_given_our_prompt(tiny_qwen3
     expected = peer(features)["scores"][0, 0].item()
     found = PairScorer.load(str(tiny_qwen3), max_length=256, device="cpu").score(PAIRS[:1])
     assert found[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_language_model_made_a_classifier_takes_a_prompt_and_is_padded(tiny_qwen3, tmp_path, capsys):
+    from transformers import AutoModelForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen3)
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_qwen3, num_labels=1, pad_token_id=None).eval()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    checkpoint = open_reranker(str(tmp_path), asked=Asked(prompt="qwen3"))
+    assert checkpoint.kind == "head" and checkpoint.config.pad_token_id == tokenizer.pad_token_id
+    found = PairScorer.of(checkpoint, max_length=256, device="cpu").score(PAIRS)
+    assert "sorted by length and padded" in capsys.readouterr().err
+    expected = [model(torch.tensor([qwen_ids(tokenizer, *pair, 256)])).logits.item() for pair in PAIRS]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_answer_of_several_tokens_is_named(tiny_qwen3, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sharprank.losses.catalog import LOSSES
 from sharprank.models.batches import TokenBatch
 from sharprank.training.collapse import PATIENCE_STEPS, WINDOW, CollapseWatch
 from sharprank.training.groups import GroupBatch
@@ -14,11 +13,11 @@ from sharprank.training.groups import GroupBatch
 def batch(lengths=(4, 3)) -> GroupBatch:
     pairs = sum(lengths)
     tokens = TokenBatch(np.zeros(pairs, np.int64), np.zeros(pairs, np.int64), (1,) * pairs)
-    return GroupBatch(tokens, tuple(lengths), np.zeros(pairs, np.float32))
+    return GroupBatch(tokens, tuple(lengths), {"relevance": np.zeros(pairs, np.float32)})
 
 
 def watch_with(scores: torch.Tensor) -> CollapseWatch:
-    watch = CollapseWatch(LOSSES["listwise_ce"])
+    watch = CollapseWatch()
     for _ in range(WINDOW):
         watch.see(scores, batch())
     return watch

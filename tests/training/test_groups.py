@@ -7,19 +7,24 @@ import pytest
 
 from sharprank.errors import UserError
 from sharprank.models.pair_text import PairTokenizer
-from sharprank.records import TrainRow
+from sharprank.records import Group
 from sharprank.training.groups import DrawKey, GroupDataset, GroupSampler, group_loader, join_groups
 
 
 def make_rows(num_rows=10, num_negatives=6):
     return [
-        TrainRow(
-            query=f"query number {i}",
-            positives=(f"the passage {i} " * (1 + i % 4), f"another passage {i}"),
-            negatives=tuple(f"dog {i} house {j} " * (1 + j) for j in range(num_negatives)),
+        row(
+            f"query number {i}",
+            (f"the passage {i} " * (1 + i % 4), f"another passage {i}"),
+            tuple(f"dog {i} house {j} " * (1 + j) for j in range(num_negatives)),
         )
         for i in range(num_rows)
     ]
+
+
+def row(query, positives, negatives):
+    relevance = (1.0,) * len(positives) + (0.0,) * len(negatives)
+    return Group(query, (*positives, *negatives), relevance)
 
 
 @pytest.fixture
@@ -39,21 +44,21 @@ def sampler(dataset, *, groups=4, rank=0, world=1, seed=0, drop_last=False):
 def test_a_group_is_one_positive_and_g_minus_one_negatives_of_its_row(dataset, pair_tokenizer):
     group = dataset[DrawKey(2, 0)]
     assert group.group_lengths == (4,)
-    assert group.relevance.tolist() == [1, 0, 0, 0]
+    assert group.targets["relevance"].tolist() == [1, 0, 0, 0]
     row = make_rows()[2]
-    own = {tuple(pair_tokenizer.encode([(row.query, p)])[0][0].tolist()) for p in row.positives}
-    others = {tuple(pair_tokenizer.encode([(row.query, p)])[0][0].tolist()) for p in row.negatives}
+    own = {tuple(pair_tokenizer.encode([(row.query, p)])[0][0].tolist()) for p in row.passages[:2]}
+    others = {tuple(pair_tokenizer.encode([(row.query, p)])[0][0].tolist()) for p in row.passages[2:]}
     pairs = np.split(group.tokens.ids, np.cumsum(group.tokens.lengths)[:-1])
     assert tuple(pairs[0].tolist()) in own
     assert len({tuple(pair.tolist()) for pair in pairs[1:]} & others) == 3
 
 
 def test_positives_and_negatives_change_with_the_epoch_and_repeat_with_the_seed(dataset, pair_tokenizer):
-    drawn = [dataset.members(DrawKey(1, epoch))[0] for epoch in range(4)]
+    drawn = [dataset.members(DrawKey(1, epoch)).tolist() for epoch in range(4)]
     assert len({tuple(members) for members in drawn}) > 1
     assert len({members[0] for members in drawn}) == 2  # both positives get their turn
     again = GroupDataset(make_rows(), pair_tokenizer, group_size=4, seed=3, progress=False)
-    assert [again.members(DrawKey(1, epoch))[0] for epoch in range(4)] == drawn
+    assert [again.members(DrawKey(1, epoch)).tolist() for epoch in range(4)] == drawn
 
 
 def test_the_draw_follows_the_row_and_not_its_place_in_the_file(pair_tokenizer):
@@ -68,11 +73,49 @@ def test_rows_with_few_negatives_give_smaller_groups(pair_tokenizer):
     assert dataset[DrawKey(0, 0)].group_lengths == (2,)
 
 
+def graded(relevance, teacher=None):
+    return Group("a query", tuple(f"dog {i} house" for i in range(len(relevance or teacher))), relevance, teacher)
+
+
+def test_graded_relevance_gives_every_grade_its_turn_and_positives_come_first(pair_tokenizer):
+    groups = [graded((0.0, 1.0, 0.5, 0.0, 0.5, 0.0, 0.0))]
+    dataset = GroupDataset(groups, pair_tokenizer, group_size=5, max_positives=None, seed=0, progress=False)
+    for epoch in range(4):
+        assert dataset[DrawKey(0, epoch)].targets["relevance"].tolist() == [1, 0.5, 0.5, 0, 0]
+    used = {int(member) for epoch in range(2) for member in dataset.members(DrawKey(0, epoch))}
+    assert used == set(range(7))  # 4 irrelevant ones, 2 an epoch
+
+
+def test_several_positives_a_group_leave_the_other_places_to_negatives(pair_tokenizer):
+    groups = [graded((1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0))]
+    dataset = GroupDataset(groups, pair_tokenizer, group_size=5, max_positives=2, seed=0, progress=False)
+    assert dataset[DrawKey(0, 0)].targets["relevance"].tolist() == [1, 1, 0, 0, 0]
+
+
+def test_teacher_scores_stay_with_their_passages_and_need_no_relevance(pair_tokenizer):
+    teacher = (-1.0, 3.5, 2.0, 0.25)
+    for relevance in (None, (0.0, 1.0, 0.0, 0.0)):
+        groups = [graded(relevance, teacher)]
+        dataset = GroupDataset(groups, pair_tokenizer, group_size=3, seed=0, progress=False)
+        for epoch in range(3):
+            members = dataset.members(DrawKey(0, epoch))
+            assert dataset[DrawKey(0, epoch)].targets["teacher_scores"].tolist() == [teacher[i] for i in members]
+
+
+def test_pieces_of_a_batch_hold_whole_pairs_under_the_budget_in_order(dataset):
+    batch = join_groups([dataset[DrawKey(row, 0)] for row in range(3)])
+    for budget in (1, 20, 60, 10_000):
+        pieces = batch.pieces(budget)
+        assert np.concatenate([piece.ids for piece in pieces]).tolist() == batch.tokens.ids.tolist()
+        assert sum((piece.lengths for piece in pieces), ()) == batch.tokens.lengths
+        assert all(piece.num_tokens <= budget or len(piece.lengths) == 1 for piece in pieces)
+
+
 def test_a_short_last_batch_is_cut_at_the_same_seams(dataset):
     batches = list(group_loader(dataset, sampler(dataset), num_workers=0))
     assert [len(batch.group_lengths) for batch in batches] == [4, 4, 2]
     for batch in batches:
-        assert batch.relevance.reshape(-1, 4).tolist() == [[1, 0, 0, 0]] * len(batch.group_lengths)
+        assert batch.targets["relevance"].reshape(-1, 4).tolist() == [[1, 0, 0, 0]] * len(batch.group_lengths)
         assert len(batch.tokens.lengths) == sum(batch.group_lengths)
 
 
@@ -82,7 +125,10 @@ def test_micro_batches_hold_whole_groups_under_the_budget_and_lose_nothing(datas
         parts = list(batch.micro_batches(budget))
         assert sum((part.group_lengths for part in parts), ()) == batch.group_lengths
         assert np.concatenate([part.tokens.ids for part in parts]).tolist() == batch.tokens.ids.tolist()
-        assert np.concatenate([part.relevance for part in parts]).tolist() == batch.relevance.tolist()
+        assert (
+            np.concatenate([part.targets["relevance"] for part in parts]).tolist()
+            == batch.targets["relevance"].tolist()
+        )
         for part in parts:
             assert part.tokens.num_tokens <= budget or len(part.group_lengths) == 1
     assert len(list(batch.micro_batches(10_000))) == 1
@@ -100,8 +146,7 @@ def test_the_groups_of_a_step_do_not_depend_on_the_number_of_ranks(dataset, worl
 
 def test_ranks_get_about_the_same_number_of_tokens(pair_tokenizer):
     rows = [
-        TrainRow(f"query {i}", (f"cat {i}",), tuple(f"dog {j} " * (1 + (i * i) % 13) for j in range(3)))
-        for i in range(40)
+        row(f"query {i}", (f"cat {i}",), tuple(f"dog {j} " * (1 + (i * i) % 13) for j in range(3))) for i in range(40)
     ]
     dataset = GroupDataset(rows, pair_tokenizer, group_size=4, seed=0, progress=False)
     ranks = [list(sampler(dataset, groups=4, rank=rank, world=2)) for rank in range(2)]

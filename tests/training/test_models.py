@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from sharprank.cli.train import main
+from sharprank.models.prompts import QWEN3
 from sharprank.models.scoring import PairScorer
 from sharprank.training.resume import checkpoints
 
@@ -66,6 +68,7 @@ def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp
     out, more = tmp_path / "out", tmp_path / "more"
     assert main(words("adapter on a new head", save_merged_lora_model=False, num_train_epochs=1)) == 0
     assert not (out / "model.safetensors").exists()
+    assert "It is a LoRA adapter" in (out / "README.md").read_text()
     before = PairScorer.load(str(out), device="cpu").score(PAIRS)
     flags = {"model_name_or_path": out, "output_dir": more, "num_train_epochs": 1, "save_merged_lora_model": False}
     assert main(words("adapter on a new head", **{**flags, "learning_rate": 0.0})) == 0
@@ -97,6 +100,20 @@ def test_an_interrupted_training_continues_to_the_same_weights(kind, words, eval
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
 
 
+def test_another_prompt_in_the_same_file_is_another_training(words, tmp_path, capsys):
+    path = tmp_path / "prompt.json"
+    for instruction, code in (("Find animals.", 0), ("Find colours.", 2)):
+        path.write_text(json.dumps(QWEN3.to_dict() | {"instruction": instruction}))
+        assert main(words("language model", prompt=path, instruction=instruction, max_steps=1)) == code
+    assert "was made with prompt = " in capsys.readouterr().err
+
+
+def test_an_adapter_without_peft_names_the_extra(words, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert main(words("adapter")) == 2
+    assert "sharprank[lora]" in capsys.readouterr().err
+
+
 def test_what_makes_no_adapter_or_no_pooling_is_refused(words, capsys):
     for flags, message in (
         ({"use_lora": True, "lora_rank": 0}, "--lora_rank 0"),
@@ -108,3 +125,20 @@ def test_what_makes_no_adapter_or_no_pooling_is_refused(words, capsys):
         own = {"model": "tiny_encoder"} | flags
         assert main(words("pooled", **{k: v for k, v in own.items() if k != "model"})) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_the_first_step(words, tiny_bert, tiny_xlmr, tmp_path, capsys):
+    def resumed(kind: str, folder: Path, **flags) -> tuple[int, str]:
+        out = tmp_path / f"{kind} {folder.name}"
+        code = main(words(kind, output_dir=out, resume_from_checkpoint=folder, max_steps=8, **flags))
+        return code, capsys.readouterr().err
+
+    assert main(words("adapter on a new head", output_dir=tmp_path / "a", max_steps=4, save_steps=2)) == 0
+    own = tmp_path / "a" / "checkpoint-2"
+    code, said = resumed("adapter", own)
+    assert code == 2 and "is of another model" in said and str(own) in said
+    code, said = resumed("pooled", tiny_xlmr)
+    assert code == 2 and "is of another model" in said
+    code, said = resumed("pooled", tmp_path)
+    assert code == 2 and "holds no weights" in said
+    assert resumed("adapter on a new head", own)[0] == 0

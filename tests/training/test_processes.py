@@ -16,8 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sharprank.cli.train import main
 from sharprank.training.resume import RUN_FILE, checkpoints
 from sharprank.training.trainer import COMPLETE_MARK
+from tests.training.conftest import make_rows, write_rows
 
 SECONDS = 240
 REPOSITORY = Path(__file__).parents[2]
@@ -115,6 +117,27 @@ def test_two_processes_give_the_loss_curve_and_measures_of_one(arguments, eval_f
     np.testing.assert_allclose(curves[2], curves[1], atol=2e-4)
     assert len(curves[1]) == 12
     assert measures[2] == pytest.approx(measures[1], abs=1e-6)
+
+
+def test_two_processes_divide_each_term_of_an_objective_by_its_global_count(arguments, without_dropout, tmp_path):
+    # Positives and negatives of ragged rows, groups in pieces, and two terms with other counts than groups.
+    rows = [{**row, "pos_scores": [3.0], "neg_scores": [0.5 * i for i in range(5)]} for row in make_rows(22, seed=1)]
+    for index, row in enumerate(rows):
+        row["neg"], row["neg_scores"] = row["neg"][: 1 + index % 5], row["neg_scores"][: 1 + index % 5]
+    flags = {
+        "train_data": write_rows(tmp_path / "rows.jsonl", rows),
+        "model_name_or_path": without_dropout,
+        "loss": "margin_mse",
+        "distillation_weight": 0.5,
+        "micro_batch_tokens": 20,
+        "num_train_epochs": 1,
+        "learning_rate": 1e-4,
+    }
+    assert main(arguments(output_dir=tmp_path / "1", per_device_train_batch_size=4, **flags)) == 0
+    result = torchrun(2, arguments(output_dir=tmp_path / "2", per_device_train_batch_size=2, **flags))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert len(losses(tmp_path / "1")) == 6
+    np.testing.assert_allclose(losses(tmp_path / "2"), losses(tmp_path / "1"), rtol=2e-3)
 
 
 def test_accumulation_under_two_processes_and_a_rank_without_work_change_nothing(arguments, without_dropout, tmp_path):

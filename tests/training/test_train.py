@@ -102,7 +102,8 @@ def test_micro_batches_change_memory_and_not_the_losses(arguments, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     for name, flags in {
         "whole": {},
-        "pieces": {"micro_batch_tokens": 40},
+        "micro-batches": {"micro_batch_tokens": 80},
+        "pieces of groups": {"micro_batch_tokens": 20},
         "accumulated": {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
         "checkpointed": {"gradient_checkpointing": True},
     }.items():

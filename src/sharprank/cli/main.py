@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "the main job on your data: mine, train, evaluate, in one command",
     "demo": "the main job on the documentation of this Python, offline",
     "mine": "find hard negatives for (query, positives) rows in a pool of passages",
+    "teach": "add a bigger reranker's scores to training data, to distil it",
     "train": "train a cross-encoder reranker on groups of 1 positive and mined negatives",
     "evaluate": "measure rerankers on rows, or re-rank a first stage on a test collection",
     "test_reranker": "measure one reranker on rows and write the metrics as JSON",

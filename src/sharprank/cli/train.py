@@ -1,11 +1,18 @@
-"""`sharprank train`: train a reranker on groups of one positive and several negatives."""
+"""`sharprank train`: train a reranker on clicked pairs, graded judgements or a teacher's scores."""
 
 from __future__ import annotations
 
+import sys
+
 from sharprank.cli.options import parse, run_command
+from sharprank.cli.sections import flags_of_sections
+from sharprank.cli.spellings import FLAGS, our_spelling
 
 PROG = "sharprank train"
-DESCRIPTION = "Train a cross-encoder reranker on rows {query, pos, neg}; run it again to continue after a stop."
+DESCRIPTION = (
+    "Train a cross-encoder reranker on rows, graded pairs, lists or a judged collection; run it again to continue "
+    f"after a stop. Other trainers' flags are understood too: {', '.join(FLAGS)}."
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -17,7 +24,11 @@ def _run(argv: list[str] | None) -> int:
     from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 
     model_options, data, args = parse(
-        (ModelOptions, DataOptions, RerankTrainingArguments), argv, prog=PROG, description=DESCRIPTION
+        (ModelOptions, DataOptions, RerankTrainingArguments),
+        our_spelling(sys.argv[1:] if argv is None else argv),
+        prog=PROG,
+        description=DESCRIPTION,
+        flags_of_file=flags_of_sections,
     )
     from sharprank.training.train import train
 
@@ -25,5 +36,7 @@ def _run(argv: list[str] | None) -> int:
     if args.should_save:
         for name, value in result.measures.items():
             print(f"{name}: {value:.4f}")
+        for name, value in result.test_measures.items():
+            print(f"test {name}: {value:.4f}")
         print(f"reranker: {result.output_dir}")
     return 0

@@ -56,7 +56,7 @@ class EvaluationConfig:
         },
     )
     max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: 512 or the model's limit)"}
+        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
     )
     query_key: str = field(default="query", metadata={"help": "name of the query field"})
     positive_key: str = field(default="pos", metadata={"help": "name of the positives field"})

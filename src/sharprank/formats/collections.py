@@ -61,6 +61,11 @@ def read_collection(path: str | Path, *, split: str | None = None) -> Collection
     return Collection(passages, queries, qrels, name)
 
 
+def judgements_path(path: str | Path, *, split: str | None = None) -> Path:
+    """The file of judgements that `read_collection` reads."""
+    return _qrels_of(Path(path).expanduser(), split)[0]
+
+
 def _qrels_of(folder: Path, split: str | None) -> tuple[Path, str]:
     files = _qrels_files(folder)
     if not files:

@@ -1,12 +1,14 @@
 """Tables: .csv, .tsv and .parquet, streamed as records. Cells of text tables stay text; who knows a column splits it.
 
 A .csv is quoted as spreadsheets quote it. In a .tsv one line is one row and quotes are text, unless a whole cell stands
-in quotes with every inner quote doubled, as csv libraries write it.
+in quotes with every inner quote doubled, as csv libraries write it. A .tsv whose first line ends in a number has no
+header: its lines are `query TAB doc TAB label`, and further tabs belong to the doc.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +21,12 @@ from sharprank.records import Place, Record
 LONGEST_CELL = 1 << 24
 """Characters; a longer csv cell means a quote that was never closed."""
 ROWS_AT_ONCE = 256
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_BROKEN = {
+    "problem": "bytes that are no characters in the file's encoding",
+    "fix": "write the text again as UTF-8",
+    "reason": "broken characters",
+}
 
 
 def read_csv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
@@ -31,7 +39,31 @@ def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """The lines of a .tsv file under its header."""
     with open_text(path) as file:
         rows = ((number, [_tsv_cell(cell) for cell in _cells(line)]) for number, line in enumerate(file, 1))
-        yield from _under_header(rows, path, bad_rows)
+        yield from _graded(rows, path, bad_rows) if _has_no_header(path) else _under_header(rows, path, bad_rows)
+
+
+GRADED_COLUMNS = ("query", "doc", "label")
+
+
+def _has_no_header(path: Path) -> bool:
+    """Whether the first line with text is already a graded pair: no column is called 3."""
+    with open_text(path) as file:
+        cells = next((_cells(line) for line in file if line.strip()), [])
+    return len(cells) >= len(GRADED_COLUMNS) and _NUMBER.fullmatch(cells[-1].strip()) is not None
+
+
+def _graded(rows: Iterator[tuple[int, list[str]]], path: Path, bad_rows: BadRows) -> Iterator[Record]:
+    for number, cells in rows:
+        place = Place(str(path), number)
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) < len(GRADED_COLUMNS):
+            problem, fix = f"{len(cells)} cells", "write a query, a tab, a text, a tab and a label"
+            bad_rows.reject(place, problem, fix=fix, reason="wrong number of cells")
+        elif any(map(is_broken, cells)):
+            bad_rows.reject(place, **_BROKEN)
+        else:
+            yield Record({"query": cells[0], "doc": "\t".join(cells[1:-1]), "label": cells[-1].strip()}, place)
 
 
 def _cells(line: str) -> list[str]:
@@ -76,8 +108,7 @@ def _under_header(rows: Iterator[tuple[int, list[str]]], path: Path, bad_rows: B
             problem = f"{len(cells)} cells under {len(header)} columns ({', '.join(header)})"
             bad_rows.reject(place, problem, fix="give every column one cell", reason="wrong number of cells")
         elif any(map(is_broken, cells)):
-            problem, fix = "bytes that are no characters in the file's encoding", "write the text again as UTF-8"
-            bad_rows.reject(place, problem, fix=fix, reason="broken characters")
+            bad_rows.reject(place, **_BROKEN)
         else:
             yield Record(dict(zip(header, cells, strict=True)), place)
 

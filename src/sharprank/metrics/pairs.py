@@ -1,4 +1,4 @@
-"""Measures over pairs judged one by one: precision, recall, F1, AUC, and the share of pairs put in the right order.
+"""Measures over pairs judged one by one: precision, recall, F1, AUC, rank correlation, share of right orders.
 
 Takes labels and numbers; refuses to know models, texts and thresholds' origin. A pair is called positive if and
 only if its probability is greater than the threshold, so 0.5 itself is negative.
@@ -8,6 +8,7 @@ Shapes: P pairs; A relevant and B non-relevant passages of one query.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,6 +51,24 @@ def pair_measures(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
         "f1": 2 * hits / (num_called + num_positive) if num_called + num_positive else 0.0,
         "auc": _auc(positive, values),
     }
+
+
+def spearman(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Spearman's rank correlation of two lists of numbers [P], equal ones sharing their mean rank; nan for a constant.
+
+    >>> spearman([0, 1, 2], [0.1, 0.9, 0.5])
+    0.5
+    """
+    left, right = _mean_ranks(np.asarray(labels)), _mean_ranks(np.asarray(scores, dtype=np.float64))
+    left, right = left - left.mean(), right - right.mean()
+    spread = math.sqrt(float((left**2).sum() * (right**2).sum()))
+    return float((left * right).sum()) / spread if spread else float("nan")
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[which]
 
 
 def why_undefined(labels: ArrayLike) -> str | None:

@@ -60,7 +60,9 @@ def packed_attention(
         if varlen is not None:
             return varlen(query, key, value, packing, scale), None
     longest = max(packing.lengths)
-    if torch.is_grad_enabled() and query.requires_grad and not query.is_cuda and longest <= _MATH_MAX_LENGTH:
+    # A pass without gradients that is repeated with them (checkpointing, pieces of a group) must draw the same masks.
+    trains = dropout > 0 or (torch.is_grad_enabled() and query.requires_grad)
+    if trains and not query.is_cuda and longest <= _MATH_MAX_LENGTH:
         setting = _Setting(packing.lengths, scale, reach, dropout)
         out: Any = _PackedMath.apply(query[0], key[0], value[0], setting)
         return out.unsqueeze(0), None

@@ -41,6 +41,7 @@ LOADS_WITH = {
     "well (not where the pooling is `weighted`), and `AutoModel` the encoder alone.",
     "answers": "It is a plain transformers language model: `AutoModelForCausalLM` loads it as well, and its score is "
     "the logit of an answer. The prompt and the answers are in `config.json` under `sharprank`.",
+    "adapter": "It is a LoRA adapter: peft loads it onto its base model, which `adapter_config.json` names.",
 }
 """What else loads a checkpoint of each kind, for its card."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,6 +60,36 @@ def load_weights(auto_class: Any, path: str, **kwargs: Any) -> Any:
             return auto_class.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **kwargs)
     except (OSError, ValueError) as error:
         raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_fix(error)) from error
+
+
+def refuse_other_weights(model: Any, folder: str) -> None:
+    """Refuse a checkpoint whose weights are not this model's, by name and shape, before any of them is loaded.
+
+    Args:
+        folder: holds model.safetensors (or its index), or an adapter of this model.
+
+    Raises:
+        UserError: it holds neither, or weights of another model.
+    """
+    from safetensors import safe_open
+
+    files = sorted(Path(folder).glob("*model*.safetensors"))
+    if not files:
+        raise UserError(
+            f"checkpoint {folder} holds no weights", fix="name a folder checkpoint-N of a training's --output_dir"
+        )
+    expected = {name.replace(".default", ""): tuple(value.shape) for name, value in model.state_dict().items()}
+    expected |= {name.replace(".modules_to_save", ""): shape for name, shape in expected.items()}
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 - not a dictionary
+                shape = tuple(weights.get_slice(name).get_shape())
+                if expected.get(name) != shape:
+                    here = "does not have it" if name not in expected else f"has it as {list(expected[name])}"
+                    raise UserError(
+                        f"checkpoint {folder} is of another model: {name} is {list(shape)}, and this model {here}",
+                        fix="name a checkpoint of the same model and settings, or leave --resume_from_checkpoint out",
+                    )
 
 
 @contextlib.contextmanager

@@ -55,11 +55,20 @@ class Adapter:
     recipe: Mapping[str, Any] | None
 
 
+def check_installed() -> None:
+    """Refuse adapters where peft is not installed, before anything is read.
+
+    Raises:
+        UserError: naming the extra.
+    """
+    _peft()
+
+
 def _peft() -> Any:
     try:
         import peft
     except ImportError as error:
-        raise UserError(f"LoRA needs peft ({error})", fix="install it: pip install 'sharprank[lora]'") from error
+        raise UserError(f"an adapter needs peft ({error})", fix="install it: pip install 'sharprank[lora]'") from error
     return peft
 
 

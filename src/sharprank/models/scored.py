@@ -14,6 +14,7 @@ Shapes: T tokens of a pack, B sequences, H hidden size, A answers (1 or 2), K la
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,9 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from sharprank.models.packing import enable_packing, reads_first_tokens
 from sharprank.models.pooling import Pooling, pool_states
+from sharprank.models.recipe import Recipe
 
 POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "last_token", "weighted": "mean"}
 """Our names of the head's poolings, and how they pool tokens; "weighted" averages layers first, weights learned."""
@@ -164,6 +167,20 @@ def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) 
     from transformers import AutoModel
 
     return _ending(_Pooled, _class_of(AutoModel, config, trust_remote_code), pooling=pooling)
+
+
+def pooled_from(model: Any, pooling: str, *, seed: int = 0) -> Any:
+    """The encoder of a loaded model with a new pooling head, drawn from `seed`."""
+    encoder = model.base_model
+    config = copy.deepcopy(encoder.config)
+    Recipe(pooling=pooling).store(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pooled = pooled_class(config, pooling)(config)
+    found = pooled.load_state_dict(encoder.state_dict(), strict=False)
+    assert all(name.startswith("score.") for name in found.missing_keys), found.missing_keys
+    enable_packing(pooled, first_tokens_only=reads_first_tokens(pooled))
+    return pooled
 
 
 def answering_class(config: Any, *, trust_remote_code: bool = False) -> Any:

@@ -49,7 +49,7 @@ class RunConfig:
     max_steps: int = _flag("steps, whatever the number of rows; -1: as many as the epochs have", -1)
     learning_rate: float | None = _flag("peak learning rate; by default by the width of the model, and said")
     dropout: float | None = _flag("dropout while training, in place of the model's own")
-    max_len: int | None = _flag("tokens of a pair (default: 512 or the model's limit)")
+    max_len: int | None = _flag("tokens of a pair (default: as trained, else 512 or the model's limit)")
 
     first_stage: Literal["dense", "bm25"] = _flag("what is re-ranked: the bi-encoder's ranking, or BM25's", "dense")
     depth: int = _flag("passages of each query that are re-ranked", 20)

@@ -1,18 +1,17 @@
 """From the user's rows and pool to what the stages read: rows to train on, and a collection to measure on.
 
-Queries are held out whole: rows with the same query (case and white space folded) stay on one side. The choice
-follows a hash of each query and the seed, so it depends neither on the order of the rows nor on their number.
+Queries are held out whole, see `formats.holdout`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.formats.collections import is_collection
+from sharprank.formats.holdout import fold, hold_out
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
@@ -21,8 +20,6 @@ from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import TrainRow
-
-FEWEST_HELD_OUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +89,6 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
 
 def _folder(config: RunConfig) -> Path:
     return config.folder / "data"
-
-
-def hold_out(rows: Iterable[TrainRow], *, share: float, seed: int) -> tuple[list[TrainRow], list[TrainRow]]:
-    """Divide rows into (to train on, held out); rows of one query stay together.
-
-    Args:
-        share: of the distinct queries that are held out, at least FEWEST_HELD_OUT of them.
-
-    Raises:
-        UserError: too few distinct queries.
-    """
-    rows = list(rows)
-    queries = sorted({fold(row.query) for row in rows}, key=lambda query: _draw(query, seed))
-    num_held_out = max(FEWEST_HELD_OUT, round(share * len(queries)))
-    if len(queries) - num_held_out < FEWEST_HELD_OUT:
-        raise UserError(
-            f"{len(queries)} distinct queries are too few to hold some out and train on the rest",
-            fix="bring more rows, or name other data to measure on with --eval_data",
-        )
-    held_out = set(queries[:num_held_out])
-    return [row for row in rows if fold(row.query) not in held_out], [r for r in rows if fold(r.query) in held_out]
-
-
-def fold(query: str) -> str:
-    """A query as far as it tells queries apart: without case and spare white space."""
-    return " ".join(query.casefold().split())
-
-
-def _draw(query: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{query}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _settings(config: RunConfig) -> dict:

@@ -55,7 +55,7 @@ class RerankConfig:
         metadata={"help": "cut: read their beginning, as in training; split: read windows, the best one counts"},
     )
     max_length: int | None = field(
-        default=None, metadata={"help": "tokens of a pair (default: 512 or the model's limit)"}
+        default=None, metadata={"help": "tokens of a pair (default: as trained, else 512 or the model's limit)"}
     )
     overlap: int = field(default=50, metadata={"help": "tokens that two windows share"})
     max_windows: int = field(default=100, metadata={"help": "windows of one passage at most"})

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.journal import Journal
 from sharprank.formats.writers import check_writable, is_made, write_json
 from sharprank.models.windows import WindowRule
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.serving.answers import answer
 from sharprank.serving.config import STDIN, RerankConfig
-from sharprank.serving.journal import Journal
 from sharprank.serving.requests import Request, read_requests
 
 PAIRS_AT_ONCE = 4096

@@ -47,7 +47,7 @@ class AblateConfig:
     )
     zero_shot_model: str | None = _flag("the reranker of standard_zs and diverse_zs: a folder, a hub id, or minilm")
     fine_tuned_model: str | None = _flag("the reranker of diverse_ft")
-    max_length: int | None = _flag("tokens of a pair; by default 512, or the model's limit")
+    max_length: int | None = _flag("tokens of a pair; by default as trained, else 512 or the model's limit")
     retriever: str = _flag("bm25, or a bi-encoder: minilm, a folder or a hub id", "bm25")
     lambda1: float = _flag("how much relevance counts in diverse retrieval", 0.87)
     lambda2: float = _flag("how much likeness to the source document counts against a passage", 0.03)

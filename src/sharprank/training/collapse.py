@@ -10,7 +10,7 @@ from collections import deque
 
 import torch
 
-from sharprank.losses.groups import RankingLoss, pad_groups
+from sharprank.losses.groups import pad_groups
 from sharprank.progress import say
 from sharprank.training.groups import GroupBatch
 
@@ -34,8 +34,7 @@ class CollapseWatch:
         warmup_steps: optimizer steps of warm-up (a share below 1 is taken as none).
     """
 
-    def __init__(self, loss: RankingLoss, *, warmup_steps: float = 0) -> None:
-        self.loss = loss
+    def __init__(self, *, warmup_steps: float = 0) -> None:
         self.quiet_until = int(warmup_steps if warmup_steps >= 1 else 0) + PATIENCE_STEPS
         self.recent: deque[torch.Tensor] = deque(maxlen=WINDOW)
 

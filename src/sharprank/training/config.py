@@ -11,59 +11,23 @@ from dataclasses import dataclass, field
 
 import torch
 from transformers import TrainingArguments
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
 from sharprank.errors import UserError
-from sharprank.losses.catalog import LOSSES
 from sharprank.progress import say
+from sharprank.training.data_config import DataOptions
 from sharprank.training.engines import check_deepspeed
+from sharprank.training.loss_config import LossOptions
 from sharprank.training.model_config import ModelOptions
 
-__all__ = ["DataOptions", "ModelOptions", "RerankTrainingArguments"]
+__all__ = ["DataOptions", "LossOptions", "ModelOptions", "RerankTrainingArguments"]
 
 SAVES_PER_RUN = 10
 
 
 @dataclass(kw_only=True)
-class DataOptions:
-    """Which groups to train on."""
-
-    train_data: str = field(
-        metadata={"help": "rows {query, pos, neg}: a file, a folder, or a Hugging Face dataset (hub id or folder)"}
-    )
-    sub_data_name: str | None = field(default=None, metadata={"help": "subset (configuration) of the dataset"})
-    eval_data: str | None = field(
-        default=None, metadata={"help": "rows to rank during training: all their positives against all their negatives"}
-    )
-    eval_sub_data_name: str | None = field(default=None, metadata={"help": "subset of the evaluation dataset"})
-    eval_split: str | None = field(default=None, metadata={"help": "split of the evaluation data (default: test)"})
-    train_group_size: int = field(
-        default=8, metadata={"help": "passages a query and step: 1 positive, the rest negatives"}
-    )
-    max_len: int | None = field(
-        default=None, metadata={"help": "tokens of a pair; default 512, or the model's limit if lower"}
-    )
-    query_max_len: int | None = field(default=None, metadata={"help": "tokens a query keeps; default 3/4 of max_len"})
-    query_key: str = field(default="query", metadata={"help": "name of the query field"})
-    positive_key: str = field(default="pos", metadata={"help": "name of the positives field"})
-    negative_key: str = field(default="neg", metadata={"help": "name of the negatives field"})
-    on_bad_row: str = field(
-        default="error", metadata={"help": "error: stop at the first bad row; skip: skip and count"}
-    )
-
-    def check(self) -> None:
-        """Refuse what cannot work, before anything is read."""
-        if self.train_group_size < 2:
-            raise UserError(
-                f"--train_group_size {self.train_group_size} leaves no room for a negative",
-                fix="use --train_group_size 2 or more (8 is the default)",
-            )
-        if self.on_bad_row not in ("error", "skip"):
-            raise UserError(f"--on_bad_row {self.on_bad_row!r} is unknown", fix="use error or skip")
-
-
-@dataclass(kw_only=True)
-class RerankTrainingArguments(TrainingArguments):
+class RerankTrainingArguments(LossOptions, TrainingArguments):
     """transformers' TrainingArguments with a reranker's defaults; batch sizes count groups, not pairs."""
 
     output_dir: str | None = field(default="rerank_output", metadata={"help": "where checkpoints and the model go"})
@@ -85,7 +49,6 @@ class RerankTrainingArguments(TrainingArguments):
     warmup_ratio: float | None = field(
         default=0.1, metadata={"help": "share of the steps spent warming up (--warmup_steps wins; 0 for none)"}
     )
-    loss: str = field(default="listwise_ce", metadata={"help": f"one of: {', '.join(LOSSES)}"})
     micro_batch_tokens: int | None = field(
         default=None, metadata={"help": "tokens of one forward pass; default by device. Changes memory, not results"}
     )
@@ -94,19 +57,22 @@ class RerankTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UserError(f"--loss {self.loss!r} is unknown", fix=f"use one of: {', '.join(LOSSES)}")
         if self.warmup_ratio is not None:
             if not 0 <= self.warmup_ratio < 1:
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
+        self.objective()
+        self.report_to = _usable_trackers(self.report_to)
         check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
         if not torch.cuda.is_available() and not torch.backends.mps.is_available():
             self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16
         if self.use_cpu and self.fp16:
             raise UserError("--fp16 does not train on a CPU", fix="use --bf16 (where the CPU has it), or neither")
+        self._measure_is_given = self.metric_for_best_model is not None
+        if self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU and not self.ranks_while_training:
+            self.eval_strategy, self.eval_steps = IntervalStrategy(self.save_strategy), self.save_steps
         super().__post_init__()
 
     @property
@@ -114,7 +80,7 @@ class RerankTrainingArguments(TrainingArguments):
         """Whether an evaluation strategy was asked for."""
         return IntervalStrategy(self.eval_strategy) != IntervalStrategy.NO
 
-    def rank_while_training(self) -> None:
+    def rank_while_training(self, measure: str = "nDCG@10") -> None:
         """Settings that follow from having evaluation data: evaluate when saving, keep the best checkpoint."""
         saves = SaveStrategy(self.save_strategy).value
         if not self.ranks_while_training and saves in ("steps", "epoch"):
@@ -122,10 +88,25 @@ class RerankTrainingArguments(TrainingArguments):
             self.eval_steps = self.save_steps
         if IntervalStrategy(self.eval_strategy).value == saves and self.eval_steps == self.save_steps:
             self.load_best_model_at_end = True
-        if self.metric_for_best_model is None:
-            self.metric_for_best_model = "nDCG@10"
-        if self.greater_is_better is None:
-            self.greater_is_better = not self.metric_for_best_model.endswith("loss")
+        if not self._measure_is_given:
+            self.metric_for_best_model, self.greater_is_better = measure, True
+        if self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU:
+            given = self.lr_scheduler_kwargs if isinstance(self.lr_scheduler_kwargs, dict) else {}
+            self.lr_scheduler_kwargs = {"mode": "max" if self.greater_is_better else "min", **given}
+
+
+def _usable_trackers(report_to: str | list[str] | None) -> str | list[str] | None:
+    """The trackers asked for that are installed; one that is not must not stop a training."""
+    if report_to is None or report_to in ("all", "none"):
+        return report_to
+    wanted = [report_to] if isinstance(report_to, str) else report_to
+    there = {*get_available_reporting_integrations(), "all", "none"}
+    for name in wanted:
+        if name not in there and name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(f"--report_to {name} is unknown", fix=f"use one of: {', '.join(INTEGRATION_TO_CALLBACK)}")
+        if name not in there:
+            say(f"note: {name} is not installed here and gets no report")
+    return [name for name in wanted if name in there] or "none"
 
 
 def _usable_backend(backend: str | None) -> str | None:

@@ -1,10 +1,12 @@
-"""Which positive and which negatives a row contributes in which epoch: drawn afresh, used evenly.
+"""Which passages a query contributes in which epoch: drawn afresh, used evenly.
 
 Pure arithmetic on counts; knows no texts. The draw of (seed, epoch, row) is a function of these three alone, so
 that it is the same for any number of ranks and workers, and after any restart.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,6 +36,31 @@ def draw(num_items: int, num_wanted: int, *, epoch: int, seed: tuple[int, ...]) 
         held = set(dealt[len(dealt) - open_hand :]) if open_hand else set()
         dealt += [i for i in order if i not in held] + [i for i in order if i in held]
     return dealt[hand_start : hand_start + wanted]
+
+
+def places(sizes: Sequence[int], num_wanted: int, *, max_positives: int | None = None) -> list[int]:
+    """How many passages of each relevance a group takes, the most relevant first.
+
+    Args:
+        sizes: passages there are of each relevance, the most relevant first.
+        num_wanted: passages of a full group.
+        max_positives: without it, every relevance gets a place in turn, until all places are taken. With it, so many
+            go to those above the lowest relevance (at most all of them, and at least one), the others to the lowest.
+
+    >>> places([2, 9], 8, max_positives=1)
+    [1, 7]
+    >>> places([1, 5, 2, 9], 8)
+    [1, 3, 2, 2]
+    """
+    taken = [0] * len(sizes)
+    if max_positives is not None and len(sizes) > 1:
+        above = places(sizes[:-1], min(max_positives, num_wanted - 1))
+        return [*above, min(sizes[-1], num_wanted - sum(above))]
+    while sum(taken) < min(num_wanted, sum(sizes)):
+        for level, size in enumerate(sizes):
+            if taken[level] < size and sum(taken) < num_wanted:
+                taken[level] += 1
+    return taken
 
 
 def text_seed(text: str) -> int:

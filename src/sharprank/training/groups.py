@@ -1,14 +1,15 @@
-"""From rows to batches of token groups: every distinct text tokenised once, groups drawn afresh each epoch.
+"""From queries with their passages to batches of token groups: texts tokenised once, groups drawn afresh each epoch.
 
-A group is one query with one positive and up to G-1 negatives; rows with fewer negatives give smaller groups.
-Batches are cut from the whole global batch, so that the groups of a step do not depend on the number of ranks.
+A group is one query with up to G of its passages, the most relevant first: one positive and G-1 negatives, or with
+graded relevance every grade in turn. Queries with fewer passages give smaller groups. Batches are cut from the whole
+global batch, so that the groups of a step do not depend on the number of ranks.
 
 Shapes: P pairs of a batch, G groups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,12 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sharprank.errors import UserError
-from sharprank.models.batches import TokenBatch, Tokens
+from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
+from sharprank.models.batches import TokenBatch, Tokens, plan_batches
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.progress import progress_bar
-from sharprank.records import TrainRow
-from sharprank.training.draws import draw, text_seed
+from sharprank.records import Group
+from sharprank.training.draws import draw, places, text_seed
 
 _TEXTS_AT_ONCE = 1024
 
@@ -30,19 +32,19 @@ class GroupBatch:
     """Some whole groups, laid end to end.
 
     Attributes:
-        tokens: the P pairs, group after group, the positive first in each.
+        tokens: the P pairs, group after group, the most relevant first in each.
         group_lengths: pairs of each group (G numbers).
-        relevance: float32 [P].
+        targets: float32 [P] each, by name: relevance, teacher_scores, or both.
         counted: False where a rank without work repeats a group only to stay in step: its loss counts nothing.
     """
 
     tokens: TokenBatch
     group_lengths: tuple[int, ...]
-    relevance: np.ndarray
+    targets: Mapping[str, np.ndarray]
     counted: bool = True
 
     def micro_batches(self, budget: int) -> Iterator[GroupBatch]:
-        """Cut into runs of whole groups of at most `budget` tokens (a larger group goes alone)."""
+        """Cut into runs of whole groups of at most `budget` tokens (a larger group goes alone, see `pieces`)."""
         ends = np.cumsum(self.group_lengths)
         tokens = [sum(self.tokens.lengths[e - n : e]) for e, n in zip(ends, self.group_lengths, strict=True)]
         start, used = 0, 0
@@ -59,9 +61,16 @@ class GroupBatch:
         return GroupBatch(
             self.tokens.select(pairs),
             self.group_lengths[first:last],
-            self.relevance[pairs.start : pairs.stop],
+            {name: values[pairs.start : pairs.stop] for name, values in self.targets.items()},
             self.counted,
         )
+
+    def pieces(self, budget: int) -> list[TokenBatch]:
+        """The pairs in runs of at most `budget` tokens (a longer pair goes alone), wherever groups begin and end."""
+        if self.tokens.num_tokens <= budget:
+            return [self.tokens]
+        plan = plan_batches(np.asarray(self.tokens.lengths), budget=budget, packed=True)
+        return [self.tokens.select(pairs) for pairs in plan]
 
 
 @dataclass(frozen=True)
@@ -74,34 +83,36 @@ class DrawKey:
 
 
 class GroupDataset(Dataset[Any]):
-    """Tokenised rows that build the group of a DrawKey.
+    """Tokenised queries and passages that build the group of a DrawKey.
 
     Args:
-        rows: checked rows; each needs a positive and a negative.
+        groups: each query with all its passages.
         pair_tokenizer: the one way pairs become token ids.
-        group_size: passages of a full group, the positive included.
-        seed: draws depend on (seed, epoch, the row's query) only.
+        group_size: passages of a full group.
+        max_positives: see `draws.places`.
+        seed: draws depend on (seed, epoch, the query) only.
     """
 
     def __init__(
         self,
-        rows: Sequence[TrainRow],
+        groups: Sequence[Group],
         pair_tokenizer: PairTokenizer,
         *,
         group_size: int,
+        max_positives: int | None = 1,
         seed: int,
         progress: bool = True,
     ) -> None:
         self.pair_tokenizer = pair_tokenizer
-        self.group_size = group_size
-        self.seed = seed
-        queries = _numbered(row.query for row in rows)
-        passages = _numbered(text for row in rows for text in (*row.positives, *row.negatives))
-        self._query_of_row = [queries[row.query] for row in rows]
-        self._positives = [np.asarray([passages[text] for text in row.positives]) for row in rows]
-        self._negatives = [np.asarray([passages[text] for text in row.negatives]) for row in rows]
-        self._row_seeds = [text_seed(row.query) for row in rows]
-        sample = [(row.query, row.positives[0]) for row in rows[:: max(1, len(rows) // 64)]]
+        self.group_size, self.max_positives, self.seed = group_size, max_positives, seed
+        queries = _numbered(group.query for group in groups)
+        passages = _numbered(text for group in groups for text in group.passages)
+        self._query_of_row = [queries[group.query] for group in groups]
+        self._passages_of_row = [np.asarray([passages[text] for text in group.passages]) for group in groups]
+        self._targets_of_row = [_targets(group) for group in groups]
+        self._levels_of_row = [_levels(group) for group in groups]
+        self._row_seeds = [text_seed(group.query) for group in groups]
+        sample = [(group.query, group.passages[0]) for group in groups[:: max(1, len(groups) // 64)]]
         self._spliced = pair_tokenizer.can_splice(sample)
         self._texts = None if self._spliced else (list(queries), list(passages))
         if self._spliced:
@@ -113,20 +124,20 @@ class GroupDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self._query_of_row)
 
-    def members(self, key: DrawKey) -> tuple[list[int], np.ndarray]:
-        """Passage numbers of the group, the positive first, and their relevance."""
-        seed = (self.seed, self._row_seeds[key.row])
-        positives, negatives = self._positives[key.row], self._negatives[key.row]
-        chosen_positive = draw(len(positives), 1, epoch=key.epoch, seed=(*seed, 0))
-        chosen_negatives = draw(len(negatives), self.group_size - 1, epoch=key.epoch, seed=(*seed, 1))
-        members = [int(positives[i]) for i in chosen_positive] + [int(negatives[i]) for i in chosen_negatives]
-        relevance = np.zeros(len(members), dtype=np.float32)
-        relevance[0] = 1.0
-        return members, relevance
+    def members(self, key: DrawKey) -> np.ndarray:
+        """Which passages of the query are in the group, the most relevant first."""
+        levels = self._levels_of_row[key.row]
+        counts = places([len(level) for level in levels], self.group_size, max_positives=self.max_positives)
+        chosen = [
+            level[draw(len(level), count, epoch=key.epoch, seed=(self.seed, self._row_seeds[key.row], number))]
+            for number, (level, count) in enumerate(zip(levels, counts, strict=True))
+            if count
+        ]
+        return np.concatenate(chosen)
 
     def group_tokens(self, key: DrawKey) -> int:
         """Tokens of the group, to balance ranks by (an estimate where pairs cannot be spliced)."""
-        members, _ = self.members(key)
+        members = self._passages_of_row[key.row][self.members(key)]
         if not self._spliced:
             return len(members)
         query = len(self._queries[self._query_of_row[key.row]])
@@ -134,13 +145,27 @@ class GroupDataset(Dataset[Any]):
         return sum(min(limit, query + len(self._passages[member]) + 3) for member in members)
 
     def __getitem__(self, key: DrawKey) -> GroupBatch:
-        members, relevance = self.members(key)
-        query = self._query_of_row[key.row]
+        members = self.members(key)
+        query, passages = self._query_of_row[key.row], self._passages_of_row[key.row][members]
         if self._texts is None:
-            sequences = [self.pair_tokenizer.splice(self._queries[query], self._passages[m]) for m in members]
+            sequences = [self.pair_tokenizer.splice(self._queries[query], self._passages[p]) for p in passages]
         else:
-            sequences = self.pair_tokenizer.encode([(self._texts[0][query], self._texts[1][m]) for m in members])
-        return GroupBatch(TokenBatch.of(sequences), (len(members),), relevance, key.counted)
+            sequences = self.pair_tokenizer.encode([(self._texts[0][query], self._texts[1][p]) for p in passages])
+        targets = {name: values[members] for name, values in self._targets_of_row[key.row].items()}
+        return GroupBatch(TokenBatch.of(sequences), (len(members),), targets, key.counted)
+
+
+def _targets(group: Group) -> dict[str, np.ndarray]:
+    given = {RELEVANCE: group.relevance, TEACHER_SCORES: group.teacher_scores}
+    return {name: np.asarray(values, dtype=np.float32) for name, values in given.items() if values is not None}
+
+
+def _levels(group: Group) -> list[np.ndarray]:
+    """The passages of each relevance, the most relevant first; all of them together where nobody judged."""
+    if group.relevance is None:
+        return [np.arange(len(group.passages))]
+    relevance = np.asarray(group.relevance)
+    return [np.flatnonzero(relevance == value) for value in np.unique(relevance)[::-1]]
 
 
 def _numbered(texts: Any) -> dict[str, int]:
@@ -167,7 +192,7 @@ def join_groups(groups: Sequence[GroupBatch]) -> GroupBatch:
     return GroupBatch(
         tokens,
         tuple(length for group in groups for length in group.group_lengths),
-        np.concatenate([group.relevance for group in groups]),
+        {name: np.concatenate([group.targets[name] for group in groups]) for name in groups[0].targets},
         all(group.counted for group in groups),
     )
 

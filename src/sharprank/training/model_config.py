@@ -7,8 +7,9 @@ from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
-from sharprank.models.lora import Lora
+from sharprank.models.lora import Lora, check_installed
 from sharprank.models.prompts import PROMPTS
+from sharprank.models.recipe import Recipe
 from sharprank.models.scored import POOLINGS
 
 
@@ -58,7 +59,9 @@ class ModelOptions:
                 "make no adapter",
                 fix="use a rank of 1 or more, an alpha above 0, a dropout from 0 to below 1",
             )
-        if self.target_modules and not self.use_lora:
+        if self.use_lora:
+            check_installed()
+        elif self.target_modules:
             raise UserError("--target_modules belongs to an adapter", fix="add --use_lora True")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError(f"--dropout {self.dropout} is no share", fix="use a number from 0 to below 1")
@@ -82,6 +85,11 @@ class ModelOptions:
             tokenizer_name=self.tokenizer_name,
         )
 
+    @property
+    def leaves_adapter(self) -> bool:
+        """Whether the result is an adapter alone."""
+        return self.use_lora and not self.save_merged_lora_model
+
     def lora(self) -> Lora | None:
         """The adapter asked for."""
         if not self.use_lora:
@@ -89,12 +97,17 @@ class ModelOptions:
         targets = tuple(self.target_modules) if self.target_modules else None
         return Lora(rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=targets)
 
-    def settings(self) -> dict[str, Any]:
-        """The settings that decide a training's result; what is not used is not named."""
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """The settings that decide a training's result; what is not used is None.
+
+        Args:
+            recipe: what was opened, with the prompt itself and not the name of its file.
+        """
         lora = self.lora()
         return {
             "model_name_or_path": self.model_name_or_path,
             "dropout": self.dropout,
-            **asdict(self.asked()),
+            "pooling": recipe.pooling,
+            "prompt": None if recipe.prompt is None else recipe.prompt.to_dict(),
             "lora": None if lora is None else asdict(lora),
         }

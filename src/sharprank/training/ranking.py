@@ -1,6 +1,8 @@
-"""Ranking measures during training, on groups that never change: each row's positives against its negatives.
+"""Measures during training, on groups that never change: each query with all its passages.
 
-All ranks score their share of the rows; the measures are computed over all of them on every rank.
+Queries whose passages differ in relevance are ranked. Where labels are graded, or most queries cannot be ranked (a
+passage each, say), all pairs together are measured as well: Spearman's correlation of score and relevance, and AUC.
+All ranks score their share of the groups; the measures are computed over all of them on every rank.
 """
 
 from __future__ import annotations
@@ -11,27 +13,51 @@ from typing import Any
 import numpy as np
 from accelerate.utils import gather_object
 
+from sharprank.metrics.pairs import pair_measures, spearman
 from sharprank.metrics.ranking import group_measures
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.scoring import plan_of, score_batch
-from sharprank.records import TrainRow
+from sharprank.records import Group
 from sharprank.training.engines import Engine
 
 MEASURES = ("nDCG@10", "MRR@10", "MAP", "Hit@1")
+POOLED = ("Spearman", "AUC")
+
+_FINE = 1000
+"""Steps between relevance 0 and 1 where it is graded: judgements are whole numbers to ir-measures."""
+
+
+def measures_of(groups: Sequence[Group]) -> tuple[str, ...]:
+    """What can be measured on these groups, the most telling measure first."""
+    ranked = sum(len(set(group.relevance or ())) > 1 for group in groups)
+    graded = len({value for group in groups for value in group.relevance or ()}) > 2
+    if 2 * ranked < len(groups):
+        return (*POOLED, *(MEASURES if ranked else ()))
+    return (*MEASURES, *(POOLED if graded else ()))
+
+
+def gains_of(groups: Sequence[Group]) -> list[np.ndarray]:
+    """Relevance as whole numbers above the lowest one of these groups, int64 each."""
+    values = {value for group in groups for value in group.relevance or ()}
+    low, steps = min(values), 1 if values <= {0.0, 1.0} else _FINE
+    return [np.rint((np.asarray(group.relevance) - low) * steps).astype(np.int64) for group in groups]
 
 
 class RankingEvaluation:
     """Fixed groups, tokenised once.
 
     Args:
-        rows: every row needs a positive and a negative.
+        groups: every one has relevance.
         budget: tokens of one forward pass.
-        rank, world_size: which share of the rows this process scores.
+        rank, world_size: which share of the groups this process scores.
+
+    Attributes:
+        measures: names of what is measured, the one that decides on the best checkpoint first.
     """
 
     def __init__(
         self,
-        rows: Sequence[TrainRow],
+        groups: Sequence[Group],
         pair_tokenizer: PairTokenizer,
         *,
         budget: int,
@@ -39,14 +65,13 @@ class RankingEvaluation:
         world_size: int = 1,
     ) -> None:
         self.budget = budget
-        mine = rows[rank::world_size]
-        self.group_lengths = [len(row.positives) + len(row.negatives) for row in mine]
-        self.relevance = [np.repeat([1, 0], [len(row.positives), len(row.negatives)]) for row in mine]
-        self.sequences = pair_tokenizer.encode(
-            [(row.query, passage) for row in mine for passage in (*row.positives, *row.negatives)]
-        )
-        # What a rank without rows scores where all ranks have to take part.
-        self.spare = pair_tokenizer.encode([(rows[0].query, rows[0].positives[0])])
+        self.measures = measures_of(groups)
+        mine = groups[rank::world_size]
+        gains = gains_of(groups)
+        self.gains = [gains[number] for number in range(rank, len(groups), world_size)]
+        self.sequences = pair_tokenizer.encode([(group.query, passage) for group in mine for passage in group.passages])
+        # What a rank without groups scores where all ranks have to take part.
+        self.spare = pair_tokenizer.encode([(groups[0].query, groups[0].passages[0])])
 
     def run(self, model: Any, *, engine: Engine, autocast: Callable[[], Any]) -> dict[str, float]:
         """Score the groups and average the measures over all ranks' rows; the model's mode is restored."""
@@ -55,8 +80,20 @@ class RankingEvaluation:
         with engine.no_gradients(), autocast():
             scores = self._score(model, engine)
         model.train(was_training)
-        groups = list(zip(np.split(scores, np.cumsum(self.group_lengths)[:-1]), self.relevance, strict=True))
-        return group_measures(gather_object(groups) if self.group_lengths else gather_object([]), MEASURES)
+        seams = np.cumsum([len(gains) for gains in self.gains])[:-1]
+        mine = list(zip(np.split(scores, seams), self.gains, strict=True)) if self.gains else []
+        return self._measure(gather_object(mine))
+
+    def _measure(self, groups: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """Values of `measures` over all ranks' groups: scores and gains of each."""
+        found: dict[str, float] = {}
+        if MEASURES[0] in self.measures:
+            found |= group_measures([group for group in groups if len(set(group[1])) > 1], MEASURES)
+        if POOLED[0] in self.measures:
+            scores, gains = (np.concatenate(parts) for parts in zip(*groups, strict=True))
+            found["Spearman"] = spearman(gains, scores)
+            found["AUC"] = pair_measures(gains, scores)["auc"]
+        return {name: found[name] for name in self.measures}
 
     def _score(self, model: Any, engine: Engine) -> np.ndarray:
         sequences = self.sequences or self.spare

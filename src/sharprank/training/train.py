@@ -12,24 +12,26 @@ from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, set_seed
+from transformers.trainer_utils import SchedulerType
 
 from sharprank.errors import UserError
-from sharprank.formats.rows import BadRows, RowKeys, read_rows
-from sharprank.formats.sources import Source
-from sharprank.losses.catalog import LOSSES
 from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
-from sharprank.models.loading import quiet_transformers
+from sharprank.models.loading import quiet_transformers, refuse_other_weights
+from sharprank.models.recipe import Recipe
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
-from sharprank.records import TrainRow
+from sharprank.records import Group
+from sharprank.training.arithmetic import say_arithmetic
 from sharprank.training.card import write_card
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
+from sharprank.training.curves import write_curves
+from sharprank.training.data import TrainingData, read_training_data
 from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
-from sharprank.training.ranking import RankingEvaluation
+from sharprank.training.ranking import measures_of
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
 from sharprank.training.trainer import RerankTrainer
 
@@ -53,15 +55,39 @@ _DECIDING = (
     "fp16",
     "dataloader_drop_last",
     "loss",
+    "pos_weight",
+    "distillation_weight",
+    "knowledge_distillation",
+    "student_temperature",
+    "teacher_temperature",
 )
+_DATA_DECIDING = (
+    "train_split",
+    "validation_split",
+    "run_depth",
+    "query_key",
+    "positive_key",
+    "negative_key",
+    "passage_key",
+    "passages_key",
+    "label_key",
+    "label_map",
+    "min_label",
+    "max_label",
+    "scores_are",
+)
+
+
+_ADD_EVALUATION = "add --eval_data ROWS, or --validation_split 0.1"
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Where the reranker is, and what the run measured on its way."""
+    """Where the reranker is, and what the run measured on its way and (with `--test_data`) at the end."""
 
     output_dir: Path
     measures: dict[str, float] = field(default_factory=dict)
+    test_measures: dict[str, float] = field(default_factory=dict)
     log_history: list[dict[str, Any]] = field(default_factory=list)
     was_finished: bool = False
 
@@ -75,35 +101,39 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     model_options.check()
     data.check()
     _check_arguments(data, args)
-    rows = _training_rows(data)
-    eval_rows = _evaluation_rows(data)
-    if eval_rows:
-        args.rank_while_training()
+    read = read_training_data(data, args.objective(), seed=args.seed)
+    if read.evaluation:
+        args.rank_while_training(measures_of(read.evaluation)[0])
     checkpoint = model_options.open()
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
-    max_length = pair_tokenizer.max_length
-    settings = _settings(model_options, data, args, num_rows=len(rows), max_length=max_length)
+    checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
+    settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
     output_dir = Path(str(args.output_dir))
     state = _agreed_state(output_dir, settings, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
-    _say_arithmetic(rows, eval_rows, data, args, max_length)
+    say_arithmetic(read, data, args, max_length=pair_tokenizer.max_length)
 
     set_seed(args.seed)
-    with whole_weights(args):
-        model = _model(checkpoint.trained_with(max_length=max_length), model_options, seed=args.seed)
-    trainer = _trainer(
-        model,
-        args,
-        dataset=GroupDataset(rows, pair_tokenizer, group_size=data.train_group_size, seed=args.seed),
-        eval_rows=eval_rows,
+    dataset = GroupDataset(
+        read.train,
+        pair_tokenizer,
+        group_size=data.train_group_size,
+        max_positives=read.max_positives,
+        seed=args.seed,
     )
+    with whole_weights(args):
+        model = _model(checkpoint, model_options, seed=args.seed)
+    trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
+    if isinstance(args.resume_from_checkpoint, str):
+        refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        return _finish(trainer, model_options, settings, LOADS_WITH[checkpoint.kind])
+        kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
+        return _finish(trainer, model_options, settings, LOADS_WITH[kind], test=read.test)
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
@@ -117,82 +147,44 @@ def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTraini
 
 
 def _check_arguments(data: DataOptions, args: RerankTrainingArguments) -> None:
-    if args.early_stopping_patience is not None and data.eval_data is None:
-        raise UserError("--early_stopping_patience needs something to measure", fix="add --eval_data ROWS")
-    if data.eval_data is None and args.ranks_while_training:
-        raise UserError("--eval_strategy asks for measures, but there is nothing to rank", fix="add --eval_data ROWS")
+    if args.early_stopping_patience is not None and not data.has_evaluation:
+        raise UserError("--early_stopping_patience needs something to measure", fix=_ADD_EVALUATION)
+    if args.ranks_while_training and not data.has_evaluation:
+        asks = "--lr_scheduler_type reduce_lr_on_plateau" if _is_plateau(args) else "--eval_strategy"
+        raise UserError(f"{asks} asks for measures, but there is nothing to rank", fix=_ADD_EVALUATION)
     if args.label_smoothing_factor:
         say("note: --label_smoothing_factor has no meaning for ranking losses and is ignored")
     if args.bf16 and args.device.type == "cpu" and not bf16_is_fast(args.device):
         say("note: this CPU has no fast bfloat16; --bf16 will be slower than float32 here")
 
 
-def _training_rows(data: DataOptions) -> list[TrainRow]:
-    bad_rows = BadRows("skip" if data.on_bad_row == "skip" else "error")
-    keys = RowKeys(query=data.query_key, positives=data.positive_key, negatives=data.negative_key)
-    rows = list(read_rows(Source(data.train_data, data.sub_data_name), keys=keys, bad_rows=bad_rows))
-    for reason, count in sorted(bad_rows.counts.items()):
-        say(f"note: {count} rows of {data.train_data} skipped: {reason}")
-    return _with_negatives(rows, data.train_data)
-
-
-def _evaluation_rows(data: DataOptions) -> list[TrainRow]:
-    if data.eval_data is None:
-        return []
-    keys = RowKeys(query=data.query_key, positives=data.positive_key, negatives=data.negative_key)
-    source = Source(data.eval_data, data.eval_sub_data_name, data.eval_split)
-    return _with_negatives(list(read_rows(source, keys=keys, default_split="test")), data.eval_data)
-
-
-def _with_negatives(rows: list[TrainRow], where: str) -> list[TrainRow]:
-    """Leave out rows that teach (or measure) nothing because they have no negative."""
-    kept = [row for row in rows if row.negatives]
-    if not kept:
-        raise UserError(
-            f"{where}: none of its {len(rows)} rows has a negative", fix="mine some first: sharprank mine --help"
-        )
-    if len(kept) < len(rows):
-        say(f"note: {len(rows) - len(kept)} of {len(rows)} rows of {where} have no negatives and are left out")
-    return kept
+def _is_plateau(args: RerankTrainingArguments) -> bool:
+    return args.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
 
 
 def _settings(
-    model_options: ModelOptions, data: DataOptions, args: RerankTrainingArguments, *, num_rows: int, max_length: int
+    model_options: ModelOptions,
+    data: DataOptions,
+    args: RerankTrainingArguments,
+    *,
+    read: TrainingData,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """The settings that decide the result of the run."""
     values = args.to_dict()
     return {
-        **model_options.settings(),
-        "train_data": describe_inputs([data.train_data]),
+        **model_options.settings(recipe),
+        "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
         "sub_data_name": data.sub_data_name,
-        "num_rows": num_rows,
+        "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
-        "max_len": max_length,
+        "positives_per_group": read.max_positives,
+        "max_len": recipe.max_length,
         "query_max_len": data.query_max_len,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
+        **{name: getattr(data, name) for name in _DATA_DECIDING},
         **{name: values[name] for name in _DECIDING},
     }
-
-
-def _say_arithmetic(
-    rows: list[TrainRow], eval_rows: list[TrainRow], data: DataOptions, args: RerankTrainingArguments, max_length: int
-) -> None:
-    negatives = sorted(len(row.negatives) for row in rows)
-    batch = args.per_device_train_batch_size * args.world_size * args.gradient_accumulation_steps
-    short = sum(count < data.train_group_size - 1 for count in negatives)
-    say(
-        f"{len(rows)} queries, {sum(len(row.positives) for row in rows)} positives, "
-        f"{negatives[0]} to {negatives[-1]} negatives each (median {negatives[len(negatives) // 2]})"
-        + (f"; {len(eval_rows)} queries to evaluate on" if eval_rows else "")
-    )
-    if short:
-        say(f"note: {short} rows have fewer than {data.train_group_size - 1} negatives; their groups are smaller")
-    steps = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * -(-len(rows) // batch))
-    say(
-        f"groups of {data.train_group_size}, pairs of at most {max_length} tokens; "
-        f"{args.per_device_train_batch_size} groups x {args.world_size} processes x "
-        f"{args.gradient_accumulation_steps} accumulation = {batch} groups a step; about {steps} steps"
-    )
 
 
 def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int) -> Any:
@@ -204,44 +196,50 @@ def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int) -> Any:
 
 
 def _trainer(
-    model: Any, args: RerankTrainingArguments, *, dataset: GroupDataset, eval_rows: list[TrainRow]
+    model: Any, args: RerankTrainingArguments, *, dataset: GroupDataset, eval_groups: list[Group]
 ) -> RerankTrainer:
     budget = args.micro_batch_tokens or token_budget(
         args.device,
         num_layers=getattr(model.config, "num_hidden_layers", 12),
         hidden_size=getattr(model.config, "hidden_size", 768),
     )
-    evaluation = None
-    if eval_rows:
-        evaluation = RankingEvaluation(
-            eval_rows, dataset.pair_tokenizer, budget=budget, rank=args.process_index, world_size=args.world_size
-        )
     trainer = RerankTrainer(
         model=model,
         args=args,
         train_dataset=dataset,
         processing_class=dataset.pair_tokenizer.tokenizer,
-        loss=LOSSES[args.loss],
+        loss=args.objective(),
         micro_batch_tokens=budget,
-        evaluation=evaluation,
+        evaluation=eval_groups,
     )
     if args.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
     return trainer
 
 
-def _finish(trainer: RerankTrainer, options: ModelOptions, settings: dict[str, Any], loads_with: str) -> TrainingResult:
+def _finish(
+    trainer: RerankTrainer,
+    options: ModelOptions,
+    settings: dict[str, Any],
+    loads_with: str,
+    *,
+    test: list[Group],
+) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
     output_dir = Path(str(trainer.args.output_dir))
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
-    _save_reranker(trainer, output_dir, merged=options.use_lora and options.save_merged_lora_model)
+    test_measures = trainer.measure(test) if test else {}
+    _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
-        write_card(output_dir, settings=settings, measures=measures, versions=versions(), loads_with=loads_with)
-        write_run(output_dir, settings, finished=True, measures=measures, versions=versions())
-    return TrainingResult(output_dir, measures, history)
+        write_curves(output_dir, history)
+        card = {"settings": settings, "measures": test_measures or measures, "versions": versions()}
+        write_card(output_dir, **card, loads_with=loads_with)
+        more = {"measures": measures, "test_measures": test_measures, "versions": versions()}
+        write_run(output_dir, settings, finished=True, **more)
+    return TrainingResult(output_dir, measures, test_measures, history)
 
 
 def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:

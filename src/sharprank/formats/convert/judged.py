@@ -35,14 +35,19 @@ def judged_rows(
     for query_id, judged in collection.qrels.items():
         positives = [passage for passage, relevance in judged.items() if relevance >= min_relevance]
         negatives = [passage for passage, relevance in judged.items() if relevance < min_relevance]
-        ranked = sorted((run or {}).get(query_id, {}).items(), key=lambda item: (-item[1], item[0]))
-        unjudged = [passage for passage, _ in ranked if passage not in judged and passage in passages]
-        negatives += unjudged[: max(0, num_negatives - len(negatives))]
+        candidates = [passage for passage in unjudged((run or {}).get(query_id, {}), judged) if passage in passages]
+        negatives += candidates[: max(0, num_negatives - len(negatives))]
         there = [[passages[name] for name in names if name in passages] for names in (positives, negatives)]
         tally.texts[NOT_THERE] += len(positives) + len(negatives) - sum(map(len, there))
         row = tally.row(collection.queries[query_id], *there)
         if row is not None:
             yield row
+
+
+def unjudged(ranking: Mapping[str, float], judged: Mapping[str, int]) -> list[str]:
+    """A run's candidates that nobody judged, best first, equal scores by id."""
+    ranked = sorted(ranking.items(), key=lambda item: (-item[1], item[0]))
+    return [passage for passage, _ in ranked if passage not in judged]
 
 
 def trec_collection(passages_path: str, queries_path: str, qrels: Qrels) -> Collection:

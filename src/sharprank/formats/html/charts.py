@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
+from sharprank.formats.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, chart, even_ticks, frame, x_numbers
 from sharprank.metrics.calibration import Bin
 
-WIDTH, HEIGHT = 320, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 12, 36
 NUM_HISTOGRAM_BINS = 24
 _SMALLEST_DOT, _LARGEST_DOT = 3.0, 12.0
 _DOT_ROOM = 0.06
@@ -26,25 +24,6 @@ _LEAST_GAP = 24
 """Units between two labels below an axis, so that they do not run into each other."""
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """From values to units of the drawing."""
-
-    x_low: float
-    x_high: float
-    y_low: float
-    y_high: float
-    left: int = _LEFT
-
-    def x(self, value: float) -> float:
-        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
-        return round(self.left + share * (WIDTH - self.left - _RIGHT), 2)
-
-    def y(self, value: float) -> float:
-        share = (value - self.y_low) / ((self.y_high - self.y_low) or 1.0)
-        return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 2)
-
-
 def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label: str) -> str:
     """Value before against value after, one dot a query; above the diagonal it got better.
 
@@ -53,7 +32,7 @@ def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label
     Args:
         points: (tooltip, before, after), values between 0 and 1.
     """
-    scale = _Scale(-_DOT_ROOM, 1 + _DOT_ROOM, -_DOT_ROOM, 1 + _DOT_ROOM)
+    scale = Scale(-_DOT_ROOM, 1 + _DOT_ROOM, -_DOT_ROOM, 1 + _DOT_ROOM)
     places: dict[tuple[float, float], list[str]] = {}
     for name, before, after in points:
         places.setdefault((round(before, 6), round(after, 6)), []).append(name)
@@ -65,8 +44,8 @@ def scatter(points: Sequence[tuple[str, float, float]], *, x_label: str, y_label
         radius = round(min(_LARGEST_DOT, _SMALLEST_DOT * math.sqrt(len(names))), 2)
         at = f'cx="{scale.x(before)}" cy="{scale.y(after)}"'
         dots.append(f'<circle class="{kind}" {at} r="{radius}"><title>{tip}</title></circle>')
-    ticks = _even_ticks(0, 1)
-    return _chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label, x_ticks=ticks, y_ticks=ticks)
+    ticks = even_ticks(0, 1)
+    return chart(scale, [_diagonal(scale), *dots], x_label=x_label, y_label=y_label, x_ticks=ticks, y_ticks=ticks)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: str) -> str:
@@ -78,18 +57,18 @@ def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: 
     ends = [end for _, low, _, high, _ in rows for end in (low, high) if math.isfinite(end)]
     span = max([abs(end) for end in ends], default=0.0) or 1.0
     low, high = min([0.0, *ends]), max([0.0, *ends])
-    scale = _Scale(low - 0.06 * span, high + 0.06 * span, 0, 1, left=_NAME_WIDTH)
-    bottom = HEIGHT - _BOTTOM
-    row_height = (bottom - _TOP) / max(1, len(rows))
-    marks = [f'<line class="diagonal" x1="{scale.x(0)}" y1="{_TOP}" x2="{scale.x(0)}" y2="{bottom}"/>']
+    scale = Scale(low - 0.06 * span, high + 0.06 * span, 0, 1, left=_NAME_WIDTH)
+    bottom = HEIGHT - BOTTOM
+    row_height = (bottom - TOP) / max(1, len(rows))
+    marks = [f'<line class="diagonal" x1="{scale.x(0)}" y1="{TOP}" x2="{scale.x(0)}" y2="{bottom}"/>']
     for number, row in enumerate(rows):
-        marks.append(_interval(scale, row, round(_TOP + (number + 0.5) * row_height, 2)))
-    axis = f'<path class="axis" d="M{_NAME_WIDTH},{bottom} H{WIDTH - _RIGHT}"/>'
+        marks.append(_interval(scale, row, round(TOP + (number + 0.5) * row_height, 2)))
+    axis = f'<path class="axis" d="M{_NAME_WIDTH},{bottom} H{WIDTH - RIGHT}"/>'
     ends = [(end, _signed(end)) for end in (low, high) if abs(scale.x(end) - scale.x(0)) > _LEAST_GAP]
-    return _svg([axis, *_x_ticks(scale, [(0.0, "0"), *ends], bottom), *marks], x_label, "difference")
+    return frame([axis, *x_numbers(scale, [(0.0, "0"), *ends]), *marks], x_label=x_label, y_label="difference")
 
 
-def _interval(scale: _Scale, row: tuple[str, float, float, float, str], y: float) -> str:
+def _interval(scale: Scale, row: tuple[str, float, float, float, str], y: float) -> str:
     name, low, middle, high, kind = row
     label = f'<text x="{_NAME_WIDTH - 6}" y="{y + 3}" text-anchor="end">{escape(name)}</text>'
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -112,18 +91,18 @@ def curve(points: Sequence[tuple[str, float]], *, level: float, level_name: str,
     """
     values = [*(value for _, value in points), level]
     room = 0.15 * (max(values) - min(values)) or 0.01
-    scale = _Scale(-0.3, len(points) - 0.7, min(values) - room, max(values) + room)
+    scale = Scale(-0.3, len(points) - 0.7, min(values) - room, max(values) + room)
     places = [(scale.x(step), scale.y(value)) for step, (_, value) in enumerate(points)]
     marks = [
-        f'<line class="diagonal" x1="{_LEFT}" y1="{scale.y(level)}" x2="{WIDTH - _RIGHT}" y2="{scale.y(level)}"/>',
-        f'<text x="{WIDTH - _RIGHT}" y="{scale.y(level) - 4}" text-anchor="end">{escape(level_name)}</text>',
+        f'<line class="diagonal" x1="{LEFT}" y1="{scale.y(level)}" x2="{WIDTH - RIGHT}" y2="{scale.y(level)}"/>',
+        f'<text x="{WIDTH - RIGHT}" y="{scale.y(level) - 4}" text-anchor="end">{escape(level_name)}</text>',
         f'<polyline class="fitted" points="{" ".join(f"{x},{y}" for x, y in places)}"/>',
     ]
     for (x, y), (label, value) in zip(places, points, strict=True):
         tip = escape(f"{label}: {value:.4f}")
         marks.append(f'<circle class="fitted" cx="{x}" cy="{y}" r="3.5"><title>{tip}</title></circle>')
     ticks = [(float(step), label) for step, (label, _) in enumerate(points)]
-    return _chart(scale, marks, x_label=x_label, y_label=y_label, x_ticks=ticks)
+    return chart(scale, marks, x_label=x_label, y_label=y_label, x_ticks=ticks)
 
 
 def histograms(
@@ -142,7 +121,7 @@ def histograms(
         for kind, values in (("other", others), ("relevant", relevant))
     }
     top = max(float(own.max()) for own in shares.values()) or 1.0
-    scale = _Scale(low, high, 0, top)
+    scale = Scale(low, high, 0, top)
     called: dict[str, str] = dict(zip(("relevant", "other"), names, strict=True))
     width = (high - low) / NUM_HISTOGRAM_BINS
     bars = [
@@ -151,10 +130,10 @@ def histograms(
         for index, share in enumerate(own)
         if share > 0
     ]
-    return _chart(scale, bars, x_label=x_label, y_label="share of its kind")
+    return chart(scale, bars, x_label=x_label, y_label="share of its kind")
 
 
-def _bar(scale: _Scale, start: float, width: float, share: float, series: tuple[str, str]) -> str:
+def _bar(scale: Scale, start: float, width: float, share: float, series: tuple[str, str]) -> str:
     left, right, top = scale.x(start), scale.x(start + width), scale.y(share)
     size = f'width="{max(0.5, round(right - left, 2))}" height="{round(scale.y(0) - top, 2)}"'
     kind, name = series
@@ -168,7 +147,7 @@ def reliability_chart(curves: Sequence[tuple[str, Sequence[Bin]]]) -> str:
     Args:
         curves: (CSS class, bins); at most two.
     """
-    scale = _Scale(0, 1, 0, 1)
+    scale = Scale(0, 1, 0, 1)
     marks = [_diagonal(scale)]
     for kind, bins in curves:
         places = [(scale.x(one.mean_probability), scale.y(one.share_positive)) for one in bins]
@@ -176,55 +155,8 @@ def reliability_chart(curves: Sequence[tuple[str, Sequence[Bin]]]) -> str:
         for (x, y), one in zip(places, bins, strict=True):
             tip = f"said {one.mean_probability:.2f}, was {one.share_positive:.2f}, {one.num_pairs:,} pairs"
             marks.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="3.5"><title>{tip}</title></circle>')
-    return _chart(scale, marks, x_label="probability", y_label="share relevant")
+    return chart(scale, marks, x_label="probability", y_label="share relevant")
 
 
-def _diagonal(scale: _Scale) -> str:
+def _diagonal(scale: Scale) -> str:
     return f'<line class="diagonal" x1="{scale.x(0)}" y1="{scale.y(0)}" x2="{scale.x(1)}" y2="{scale.y(1)}"/>'
-
-
-def _chart(
-    scale: _Scale,
-    marks: Sequence[str],
-    *,
-    x_label: str,
-    y_label: str,
-    x_ticks: Sequence[tuple[float, str]] | None = None,
-    y_ticks: Sequence[tuple[float, str]] | None = None,
-) -> str:
-    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    parts = [
-        f'<path class="axis" d="M{_LEFT},{_TOP} V{bottom} H{right}"/>',
-        *_x_ticks(scale, _even_ticks(scale.x_low, scale.x_high) if x_ticks is None else x_ticks, bottom),
-        *(
-            f'<text x="{_LEFT - 5}" y="{scale.y(value) + 3}" text-anchor="end">{label}</text>'
-            for value, label in (_even_ticks(scale.y_low, scale.y_high) if y_ticks is None else y_ticks)
-        ),
-        f'<text transform="translate(11 {(_TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>",
-    ]
-    return _svg([*parts, *marks], x_label, y_label)
-
-
-def _svg(parts: Sequence[str], x_label: str, y_label: str) -> str:
-    """The drawing with the label of its x axis; both labels make its name for those who cannot see it."""
-    below = f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
-    name = escape(f"{y_label} against {x_label}", quote=True)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{"".join([*parts, below])}</svg>'
-
-
-def _x_ticks(scale: _Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> list[str]:
-    return [
-        f'<text x="{scale.x(value)}" y="{bottom + 13}" text-anchor="middle">{escape(label)}</text>'
-        for value, label in ticks
-    ]
-
-
-def _even_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    return [(low + share * (high - low), _label(low, high, share)) for share in (0.0, 0.5, 1.0)]
-
-
-def _label(low: float, high: float, share: float) -> str:
-    """A number as exact as the axis needs: three digits of its span."""
-    decimals = 3 - math.ceil(math.log10((high - low) or 1.0))
-    return f"{round(low + share * (high - low), decimals) + 0.0:g}"

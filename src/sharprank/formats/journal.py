@@ -1,7 +1,8 @@
 """A long job's output as it grows: what is done survives a kill, and the output appears only when it is complete.
 
 Beside the output lies `.NAME.unfinished.partial`: first a line with the settings, then one JSON string a finished
-query. The same command continues behind the last complete line; other settings or inputs start anew.
+part (a query, a batch of rows). The same command continues behind the last complete line; other settings or inputs
+start anew.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ class Journal:
     Args:
         output_path: where the result goes in the end.
         job: what decides the result; only a journal of the same job is continued.
+        parts: what the parts are, for messages.
     """
 
-    def __init__(self, output_path: str | Path, job: Mapping[str, Any]) -> None:
+    def __init__(self, output_path: str | Path, job: Mapping[str, Any], *, parts: str = "queries") -> None:
+        self.parts = parts
         self.output_path = Path(output_path)
         self.path = self.output_path.with_name(f".{self.output_path.name[:100]}.unfinished.partial")
         self._head = json.dumps(job, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     def resume(self) -> int:
-        """Cut off a half-written line and give the number of queries that are done; 0 starts anew."""
+        """Cut off a half-written line and give the number of parts that are done; 0 starts anew."""
         if not self.path.exists():
             self._start()
             return 0
@@ -41,7 +44,7 @@ class Journal:
                 return 0
             num_done = _drop_half_line(file)
         if num_done:
-            say(f"note: {num_done:,} queries are done already; continuing behind them")
+            say(f"note: {num_done:,} {self.parts} are done already; continuing behind them")
         return num_done
 
     def _start(self) -> None:
@@ -49,7 +52,7 @@ class Journal:
         self.path.write_bytes(self._head)
 
     def append(self, texts: Iterable[str]) -> None:
-        """Add finished queries."""
+        """Add finished parts."""
         with open(self.path, "ab") as file:
             file.write(b"".join(json.dumps(text, ensure_ascii=False).encode() + b"\n" for text in texts))
             file.flush()
@@ -58,11 +61,12 @@ class Journal:
     def finish(self) -> None:
         """Write the output and remove the journal."""
         with atomic_open(self.output_path) as output:
-            for text in self._texts():
+            for text in self.texts():
                 output.write(text)
         self.path.unlink()
 
-    def _texts(self) -> Iterator[str]:
+    def texts(self) -> Iterator[str]:
+        """The finished parts, in their order."""
         with open(self.path, encoding="utf-8") as file:
             next(file)
             for line in file:

@@ -1,0 +1,1 @@
+"""Classes with the names, arguments and answers of other libraries' rerankers, on top of our models and scoring."""

@@ -1,0 +1,112 @@
+"""`RerankTrainer` as open-retrievals has it: transformers' Trainer for `AutoModelForRanking` and labelled pairs.
+
+`sharprank train` trains on whole groups and is what to use for new work; this class is for code that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import Trainer, TrainerCallback
+
+from sharprank.api.data import RerankCollator, RerankDataset
+from sharprank.api.ranking import AutoModelForRanking
+from sharprank.errors import UserError
+
+
+class RerankTrainer(Trainer):
+    """Trains an `AutoModelForRanking` on pairs; the loss is the model's, or `loss_fn`.
+
+    `optimizer` and `scheduler` may be assigned after construction and are used.
+
+    Args:
+        model: an `AutoModelForRanking`.
+        args: transformers' TrainingArguments; batch sizes count pairs.
+        loss_fn: in place of the model's loss.
+        kwargs: as for transformers' Trainer.
+    """
+
+    def __init__(self, model: Any, args: Any = None, *, loss_fn: Any = None, **kwargs: Any) -> None:
+        if not isinstance(model, AutoModelForRanking):
+            raise UserError(
+                f"RerankTrainer trains an AutoModelForRanking, and this is a {type(model).__name__}",
+                fix="wrap it: AutoModelForRanking(model, tokenizer)",
+            )
+        if loss_fn is not None:
+            model.loss_fn = loss_fn
+        if args is not None:
+            args.remove_unused_columns = False  # the collator needs the texts
+        collator = kwargs.setdefault("data_collator", RerankCollator(model.tokenizer, model.max_length))
+        if isinstance(collator, RerankCollator):
+            collator.use_prompt(model.prompt)
+        super().__init__(model=model, args=args, **kwargs)
+        _check_groups(model.train_group_size, self.args.per_device_train_batch_size, self.train_dataset)
+        self.add_callback(_NewDraws(self))
+
+    @property
+    def scheduler(self) -> Any:
+        """The learning rate scheduler, by the name it is assigned under."""
+        return self.lr_scheduler
+
+    @scheduler.setter
+    def scheduler(self, scheduler: Any) -> None:
+        self.lr_scheduler = scheduler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        size = self.accelerator.unwrap_model(self.model).train_group_size
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
+        if size == 1:
+            return super()._get_train_sampler(train_dataset)
+        return _WholeGroups(len(dataset), size=size, seed=self.args.seed)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            self.accelerator.unwrap_model(self.model).save_pretrained(folder)
+            torch.save(self.args, f"{folder}/training_args.bin")
+
+
+def _check_groups(size: int, batch_size: int, dataset: Any) -> None:
+    if size == 1 or dataset is None:
+        return
+    if batch_size % size:
+        raise UserError(
+            f"per_device_train_batch_size {batch_size} is not made of groups of {size} pairs (train_group_size)",
+            fix=f"use a multiple of {size}",
+        )
+    uneven = not isinstance(dataset, RerankDataset) or any(len(r.negatives) < size - 1 for r in dataset.rows)
+    if uneven or dataset.num_negatives != size - 1:
+        raise UserError(
+            f"train_group_size {size} needs a RerankDataset of that group size, with {size - 1} negatives in every row",
+            fix="use sharprank train, which takes groups of any size",
+        )
+
+
+class _WholeGroups(Sampler[int]):
+    """Indices of all pairs, groups of neighbours together, the groups in an order drawn for each pass."""
+
+    def __init__(self, length: int, *, size: int, seed: int) -> None:
+        self.length, self.size = length, size
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        for group in torch.randperm(self.length // self.size, generator=self.generator).tolist():
+            yield from range(group * self.size, (group + 1) * self.size)
+
+
+class _NewDraws(TrainerCallback):
+    """Draws positives and negatives anew at each epoch's start, where the dataset can."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(int(state.epoch or 0))
