@@ -32,6 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh_goldens", action="store_true", help="write what is found into tests/golden")
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch) -> Path:
+    """A cache of the test's own, so that no test finds what another computed."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SHARPRANK_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A WordPiece tokenizer as BERT has one: whole words of `WORDS`, single characters for the rest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -47,3 +48,13 @@ def test_a_manifest_is_plain_json_without_a_clock():
     assert first == json.loads(json.dumps(first))
     assert list(first) == ["command", "settings", "inputs", "versions"]
     assert first == manifest(command=["sharprank", "mine"], settings={"seed": 1}, inputs={"a": "b"})
+
+
+def test_a_file_that_changed_is_hashed_again(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    first = hash_file(path)
+    assert hash_file(path) == first
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert hash_file(path) != first

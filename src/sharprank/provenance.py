@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from sharprank.progress import progress_bar
+
+BYTES_WORTH_A_BAR = 4 << 30
 
 _PACKAGES = (
     "sharprank", "torch", "transformers", "tokenizers", "accelerate", "FlagEmbedding", "faiss-cpu", "faiss-gpu",
@@ -27,11 +33,19 @@ def versions() -> dict[str, str]:
 
 
 def hash_file(path: str | Path) -> str:
-    """sha256 of a file's bytes, as hex."""
+    """sha256 of a file's bytes, as hex; a file that has not changed since is not read again."""
+    state = os.stat(path)
+    return _hash_file(os.path.abspath(path), (state.st_size, state.st_mtime_ns, state.st_ino))
+
+
+@functools.lru_cache(maxsize=1024)
+def _hash_file(path: str, state: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    words = f"hashing {os.path.basename(path)}" if state[0] >= BYTES_WORTH_A_BAR else None
+    with open(path, "rb") as file, progress_bar(total=state[0], desc=words, unit="B") as bar:
         while block := file.read(1 << 20):
             digest.update(block)
+            bar.update(len(block))
     return digest.hexdigest()
 
 

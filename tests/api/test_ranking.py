@@ -112,6 +112,14 @@ def test_both_forms_of_the_collator_cut_what_they_say(tiny_bert):
     assert torch.equal(renamed["input_ids"], expected["input_ids"]) and "labels" not in renamed
 
 
+def test_a_tokenizer_without_padding_pads_with_its_last_token(tiny_qwen3):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_qwen3, pad_token=None)
+    batch = RerankCollator(tokenizer, append_eos_token=True)([("cat", "dog"), ("a cat", "dog " * 9)])
+    assert batch["attention_mask"].sum(1).tolist() != [batch["input_ids"].shape[1]] * 2
+    assert set(batch["input_ids"][0][batch["attention_mask"][0] == 0].tolist()) == {tokenizer.eos_token_id}
+    assert int(batch["input_ids"][1, -1]) == tokenizer.eos_token_id
+
+
 def test_the_dataset_draws_anew_and_uses_what_it_was_told(rows):
     data = dataset(rows, train_group_size=3)
     assert len(data) == 36 and set(data[0]) == {"query", "document", "labels"}

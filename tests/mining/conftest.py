@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sharprank.formats.text_store import TextStore, TextWriter
+
 
 class NumberEncoder:
     """The cosine of any query with "cat 0.90" is 0.90; of any query with a text without a number, 0."""
+
+    size = 2
 
     def __init__(self, name: str = "numbers") -> None:
         self.name = name
@@ -32,6 +38,20 @@ class NumberEncoder:
 def _number(text: str) -> float:
     found = re.search(r"0\.\d+", text)
     return float(found[0]) if found else 0.0
+
+
+@pytest.fixture
+def store(tmp_path_factory):
+    """Puts texts on disk: store(texts) is a pool, store(texts, exact=True) are queries."""
+
+    def write(texts: Iterable[str], *, exact: bool = False) -> TextStore:
+        folder: Path = tmp_path_factory.mktemp("texts") / "store"
+        with TextWriter(folder, by_key=exact) as writer:
+            for text in texts:
+                writer.add(text, key=text if exact else None)
+        return TextStore(folder)
+
+    return write
 
 
 @pytest.fixture

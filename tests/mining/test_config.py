@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sharprank.errors import UserError
-from sharprank.mining.config import MineConfig, check_window
+from sharprank.mining.checks import check_window
+from sharprank.mining.config import MineConfig
 
 
 def config(**flags) -> MineConfig:
@@ -79,3 +80,54 @@ def test_settings_leave_out_what_changes_no_byte():
     one = config(batch_size=1, search_batch_size=1, overwrite=True, device="cpu", embedding_cache="x", output_file="y")
     assert one.settings() == config().settings()
     assert config(seed=1).settings() != config().settings()
+
+
+# --- windows, sources, scores, teacher -------------------------------------------------------------------------------
+
+
+def test_several_windows_add_up_to_the_number():
+    mined = config(range_for_sampling="2-20:5,20-200:20")
+    mined.check()
+    assert (mined.number, mined.window) == (25, (2, 200))
+    assert config(range_for_sampling="2-20:5,20-200", negative_number=12).number == 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"range_for_sampling": "2-20:5,20-200:10", "negative_number": 20}, "asks for 15 negatives"),
+        ({"range_for_sampling": "2-20:15,20-200"}, "leaves none of 15"),
+        ({"range_for_sampling": "2-5:9,20-200:10"}, "ranks 3-5 hold 3 candidates"),
+        ({"sources": "dense,dense"}, "names dense twice"),
+        ({"max_score": float("nan")}, "--max_score nan"),
+        ({"absolute_margin": float("inf")}, "--absolute_margin inf"),
+        ({"relative_margin": 95}, "--relative_margin 95 is not a share"),
+        ({"relative_margin": -0.1}, "--relative_margin"),
+        ({"max_score": 0.3, "min_score": 0.5}, "leave nothing"),
+        ({"min_score": 0.7, "false_negatives": "topk_abs"}, "leave nothing"),
+        ({"sources": "bm25", "false_negatives": "topk_percpos"}, "has no bi-encoder"),
+        ({"teacher_promote": 0.9}, "there is no --teacher"),
+        ({"teacher_margin": 1.0}, "there is no --teacher"),
+        ({"teacher": "t", "teacher_promote": 9.0}, "is not a probability"),
+        ({"teacher": "t", "teacher_ceiling": 0.0}, "is not a probability"),
+        ({"overlap": -1}, "--overlap -1"),
+        ({"report": "out.jsonl"}, "are both out.jsonl"),
+        ({"output_candidates": "in.jsonl"}, "is also --input_file"),
+        ({"output_candidates": "a.trec", "sources": "dense,a.trec"}, "is also the run a.trec"),
+    ],
+)
+def test_flags_that_cannot_work_together_are_refused(flags, problem):
+    with pytest.raises(UserError, match=problem):
+        config(**flags).check()
+
+
+def test_single_values_go_before_those_of_a_preset():
+    assert config(false_negatives="topk_percpos").score_rule.relative_margin == 0.05
+    mixed = config(false_negatives="topk_percpos", relative_margin=0.2, max_score=0.9).score_rule
+    assert (mixed.relative_margin, mixed.ceiling) == (0.2, 0.9)
+    assert not config().score_rule and config(max_score=0.0).score_rule
+
+
+def test_shares_of_sources_make_a_narrow_window_wide_enough():
+    config(range_for_sampling="2-10", sources="dense,bm25").check()
+    config(range_for_sampling="2-10", sources="dense:1,random:20").check()

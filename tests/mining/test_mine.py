@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from sharprank.errors import UserError
+from sharprank.mining import mine as mine_module
 from sharprank.mining.config import MineConfig
 from sharprank.mining.mine import mine
 
@@ -188,6 +190,260 @@ def test_a_range_longer_than_the_pool_is_cut_and_said(paths, encoder, capsys):
     result = with_numbers(paths, encoder, range_for_sampling="2-500")
     assert result.stats["ranks"] == "3-60"
     assert "the pool holds 60 passages" in capsys.readouterr().err
+
+
+# --- sources, scores, teacher ---------------------------------------------------------------------------------------
+
+
+def collection(tmp_path, texts) -> str:
+    """A pool with ids p0, p1, ..."""
+    return str(write_rows(tmp_path / "pool.jsonl", [{"_id": f"p{i}", "text": text} for i, text in enumerate(texts)]))
+
+
+def test_bm25_and_a_run_give_negatives_without_any_encoder(paths, tmp_path, rows):
+    pool = collection(tmp_path, [f"{row['query']} {i}" for i, row in enumerate(rows)])
+    run = tmp_path / "first.trec"
+    run.write_text("".join(f"{row['id']} Q0 p{i} {i} {-i} x\n" for row in rows for i in range(30)))
+
+    def never(config):
+        raise AssertionError("a model was loaded")
+
+    config = MineConfig(
+        **paths, candidate_pool=pool, sources=f"bm25:1,{run}:2", range_for_sampling="0-9", negative_number=6,
+        output_scores=True,
+    )  # fmt: skip
+    result = mine(config, load_encoder=never)
+    mined = read_rows(result.output_path)
+    assert result.stats["negatives_by_source"][str(run)] >= 4 * 30 - 30
+    for row in mined:
+        of_run = [name for name, source in zip(row["neg_id"], row["neg_source"], strict=True) if source == str(run)]
+        assert set(of_run) <= {f"p{i}" for i in range(9)}
+        assert row["neg_similarity"] == [None] * len(row["neg"])
+    assert result.stats["encoder"] is None
+
+
+def test_two_encoders_each_find_their_share(paths, tmp_path, encoder, ladder):
+    class Backwards(type(encoder)):
+        """Likes best what the other likes least."""
+
+        def encode(self, texts, **options):
+            vectors = super().encode(texts, **options)
+            return vectors if options["kind"] == "query" else vectors[:, ::-1]
+
+    asked = []
+
+    def load(config):
+        asked.append((config.model_name_or_path, config.query_instruction_for_retrieval))
+        return encoder if config.model_name_or_path == "first" else Backwards("backwards")
+
+    other = tmp_path / "other"
+    (other).mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (other / name).write_text("{}")
+    config = MineConfig(
+        **paths, candidate_pool=collection(tmp_path, ladder), model_name_or_path="first", sampling="top",
+        sources=f"dense:2,{other}:1", range_for_sampling="0-10", negative_number=6, output_scores=True,
+        query_instruction_for_retrieval="find ",
+    )  # fmt: skip
+    mined = read_rows(mine(config, load_encoder=load).output_path)
+    assert asked == [("first", "find "), (str(other), None)]
+    assert mined[0]["neg"] == [ladder[0], ladder[39], ladder[1], ladder[38], ladder[2], ladder[3]]
+    assert mined[0]["neg_source"] == ["dense", str(other)] * 2 + ["dense"] * 2
+    assert mined[0]["neg_similarity"][1] == pytest.approx(0.21)  # the first encoder's, whoever found it
+
+
+def test_a_positive_of_a_row_that_asks_nearly_the_same_is_no_negative(paths, encoder, ladder, tmp_path):
+    query = "find the table of the house that has a red door and a green tree at the river"
+    rows = [{"query": query, "pos": [ladder[0]]}, {"query": f"please {query}", "pos": [ladder[1]]}]
+    write_rows(Path(paths["input_file"]), rows)
+    flags = {"candidate_pool": collection(tmp_path, ladder), "range_for_sampling": "0-5"}
+    first, second = read_rows(with_numbers(paths, encoder, **flags).output_path)
+    assert first["neg"] == second["neg"] == ladder[2:5]
+    refused = with_numbers(paths, encoder, **flags, overwrite=True).stats["refused_candidates"]
+    assert refused == {"positive": 2, "positive of a row that asks nearly the same": 2}
+    off = with_numbers(paths, encoder, **flags, near_duplicate=2.0, overwrite=True)
+    assert read_rows(off.output_path)[0]["neg"] == ladder[1:5]
+
+
+def test_a_margin_needs_no_score_in_the_output(paths, encoder, ladder, tmp_path, rows):
+    for row in rows:
+        row["pos"] = ["outside the pool 0.90"]
+    write_rows(Path(paths["input_file"]), rows)
+    flags = {"candidate_pool": collection(tmp_path, ladder), "range_for_sampling": "0-20", "negative_number": 20}
+    result = with_numbers(paths, encoder, **flags, false_negatives="topk_percpos")
+    assert read_rows(result.output_path)[0]["neg"] == ladder[7:20]
+    assert result.stats["refused_candidates"] == {"score within the relative margin of a positive's": 7 * 30}
+    assert "neg_similarity" not in read_rows(result.output_path)[0]
+
+
+@pytest.mark.parametrize("kind", ["tiny_bert", "tiny_qwen3"])
+def test_a_teacher_leaves_scores_that_are_its_own(flags, tmp_path, request, kind):
+    from sharprank.models.scoring import PairScorer
+
+    teacher = request.getfixturevalue(kind)
+    result = mine(MineConfig(**flags, teacher=str(teacher), teacher_margin=-100.0, keep_existing=True))
+    scorer = PairScorer.load(str(teacher), device="cpu")
+    for row in read_rows(result.output_path)[:5]:
+        for texts, scores in ((row["pos"], row["pos_scores"]), (row["neg"], row["neg_scores"])):
+            assert scores == pytest.approx(scorer.score([(row["query"], text) for text in texts]), abs=2e-4)
+    assert result.stats["teacher"]["model"] == str(teacher)
+    assert (result.stats["teacher"]["prompt"] is None) == (kind == "tiny_bert")
+    assert result.stats["negative_teacher_score"]["median"] is not None
+
+
+def test_a_teacher_that_cannot_judge_is_refused_before_anything_is_embedded(paths, encoder, tmp_path, tiny_encoder):
+    with pytest.raises(UserError, match="no-teacher"):
+        with_numbers(paths, encoder, teacher=str(tmp_path / "no-teacher"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        with_numbers(paths, encoder, teacher=str(tmp_path / "empty"))
+    assert encoder.asked == []
+
+
+def test_a_report_that_would_replace_something_else_is_refused_before_anything_is_embedded(paths, encoder, tmp_path):
+    (tmp_path / "mine.html").write_text("<p>my page</p>")
+    for path, problem in ((tmp_path, "is a folder"), (tmp_path / "mine.html", "no report of sharprank")):
+        with pytest.raises(UserError, match=problem):
+            with_numbers(paths, encoder, report=str(path))
+    with pytest.raises(UserError, match="output_candidates"):
+        with_numbers(paths, encoder, output_candidates=str(tmp_path))
+    assert encoder.asked == [] and (tmp_path / "mine.html").read_text() == "<p>my page</p>"
+
+
+def test_a_run_that_dies_while_the_teacher_works_continues_to_the_same_bytes(flags, tiny_bert, tmp_path, monkeypatch):
+    from sharprank.mining import negatives, teacher
+    from sharprank.models.scoring import PairScorer
+
+    monkeypatch.setattr(teacher, "CHUNK_PAIRS", 16)
+    monkeypatch.setattr(negatives, "ROWS_AT_ONCE", 8)
+    flags |= {"teacher": str(tiny_bert), "output_scores": True}
+    whole = mine(MineConfig(**flags, embedding_cache=str(tmp_path / "a"))).output_path.read_bytes()
+    real, left = PairScorer.score, [7]
+
+    def dying(self, *args, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(self, *args, **options)
+
+    flags |= {"output_file": str(tmp_path / "again.jsonl"), "embedding_cache": str(tmp_path / "b")}
+    monkeypatch.setattr(PairScorer, "score", dying)
+    with pytest.raises(KeyboardInterrupt):
+        mine(MineConfig(**flags))
+    assert not Path(flags["output_file"]).exists()
+    left[0] = 10**9
+    assert mine(MineConfig(**flags)).output_path.read_bytes() == whole
+
+
+def test_in_batch_negatives_are_positives_of_other_rows(paths, encoder, rows):
+    flags = {"sources": "dense:1,in_batch:1", "range_for_sampling": "0-30", "negative_number": 8}
+    result = with_numbers(paths, encoder, **flags, output_scores=True)
+    positives = {text for row in rows for text in row["pos"]}
+    for row in read_rows(result.output_path):
+        drawn = [text for text, source in zip(row["neg"], row["neg_source"], strict=True) if source == "in_batch"]
+        assert len(drawn) == 4 and set(drawn) <= positives - set(row["pos"])
+
+
+def test_a_run_over_a_pool_without_ids_is_refused(paths, encoder, tmp_path):
+    (tmp_path / "a.trec").write_text("0 Q0 p1 1 1 x\n")
+    with pytest.raises(UserError, match="the pool has none"):
+        with_numbers(paths, encoder, sources=f"dense,{tmp_path / 'a.trec'}")
+    with pytest.raises(UserError, match=r"gone\.trec is not there"):
+        with_numbers(paths, encoder, sources=f"dense,{tmp_path / 'gone.trec'}")
+    assert [kind for kind, _ in encoder.asked].count("query") <= 1
+
+
+def test_queries_of_a_run_are_found_by_their_texts_in_a_collection(paths, encoder, tmp_path, rows):
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    write_rows(folder / "corpus.jsonl", [{"_id": f"p{i}", "text": f"passage number {i}"} for i in range(20)])
+    write_rows(folder / "queries.jsonl", [{"_id": f"q{i}", "text": row["query"]} for i, row in enumerate(rows)])
+    (folder / "qrels" / "test.tsv").write_text("q0\tp1\t1\n")
+    run = tmp_path / "a.trec"
+    run.write_text("".join(f"q{i} Q0 p{j} 1 {-j} x\n" for i in range(30) for j in range(20)))
+    write_rows(Path(paths["input_file"]), [{"query": row["query"], "pos": row["pos"]} for row in rows])
+    flags = {"candidate_pool": str(folder), "sources": str(run), "range_for_sampling": "3-8", "output_scores": True}
+    result = with_numbers(paths, encoder, **flags)
+    assert read_rows(result.output_path)[7]["neg_id"] == [f"p{i}" for i in range(3, 8)]
+
+
+def test_report_and_candidates_are_written_beside_and_again_when_they_are_gone(paths, encoder, tmp_path):
+    extra = {"report": str(tmp_path / "mined.html"), "output_candidates": str(tmp_path / "candidates.jsonl")}
+    first = with_numbers(paths, encoder, **extra)
+    written = {path: Path(path).read_bytes() for path in extra.values()}
+    assert len(read_rows(Path(extra["output_candidates"]))) == 30
+    assert with_numbers(paths, encoder, **extra).was_done
+    Path(extra["report"]).unlink()
+    again = with_numbers(paths, encoder, **extra)
+    assert not again.was_done and again.output_path == first.output_path
+    assert {path: Path(path).read_bytes() for path in extra.values()} == written
+
+
+# --- the cache --------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_with_other_ranges_reads_and_embeds_nothing_again(paths, encoder, rows, tmp_path, monkeypatch):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"passage {i} 0.{i}"} for i in range(10, 60)])
+    first = with_numbers(paths, encoder, candidate_pool=str(pool), output_scores=True)
+    encoder.asked.clear()
+    monkeypatch.setattr("sharprank.mining.inputs.read_rows", None)
+    monkeypatch.setattr("sharprank.mining.inputs.read_passages", None)
+    other = {"output_file": str(tmp_path / "other.jsonl"), "range_for_sampling": "3-30"}
+    again = with_numbers(paths | other, encoder, candidate_pool=str(pool), output_scores=True)
+    assert encoder.asked == []
+    assert again.stats["pool"] == first.stats["pool"]
+    assert again.stats["rows"]["written"] == 30
+
+
+def test_rows_or_a_pool_that_changed_are_read_again(paths, encoder, rows, tmp_path):
+    pool = write_rows(tmp_path / "pool.jsonl", [{"text": f"passage {i} 0.{i}"} for i in range(10, 60)])
+    with_numbers(paths, encoder, candidate_pool=str(pool))
+    write_rows(pool, [{"text": f"new passage {i} 0.{i}"} for i in range(10, 40)])
+    write_rows(Path(paths["input_file"]), rows[:7])
+    again = with_numbers(paths, encoder, candidate_pool=str(pool), overwrite=True)
+    assert (again.stats["pool"]["passages"], again.stats["rows"]["written"]) == (30, 7)
+    assert all(text.startswith("new") for row in read_rows(again.output_path) for text in row["neg"])
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_a_model_loads(paths, encoder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SHARPRANK_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cache .* cannot be written") as caught:
+        with_numbers(paths, encoder)
+    assert "SHARPRANK_CACHE" in caught.value.fix
+    assert encoder.asked == []
+
+
+def test_an_output_without_its_statistics_is_never_left_by_a_kill_between_the_two(paths, encoder, monkeypatch):
+    renamed = []
+
+    def killed(source, target, rename=os.replace):
+        if len(renamed) == 1:
+            raise KeyboardInterrupt
+        renamed.append(str(target))
+        rename(source, target)
+
+    write = mine_module._write
+
+    def write_and_die(*args, **options):
+        patch.setattr("os.replace", killed)
+        write(*args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mine_module, "_write", write_and_die)
+        with_numbers(paths, encoder)
+    assert not Path(paths["output_file"]).exists() and renamed[0].endswith(".stats.json")
+    assert with_numbers(paths, encoder).stats["rows"]["written"] == 30
+
+
+def test_the_ids_of_a_collection_are_checked_without_holding_them(paths, encoder, tmp_path):
+    folder = tmp_path / "collection"
+    (folder / "qrels").mkdir(parents=True)
+    write_rows(folder / "corpus.jsonl", [{"_id": str(i % 29), "title": "T", "text": f"0.{i + 10}"} for i in range(30)])
+    write_rows(folder / "queries.jsonl", [{"_id": "q", "text": "a query"}])
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t10\t1\n")
+    with pytest.raises(UserError, match="id 0 stands there twice"):
+        with_numbers(paths, encoder, candidate_pool=str(folder))
 
 
 # --- statistics -------------------------------------------------------------------------------------------------

@@ -1,122 +1,110 @@
-"""The seeded sample of a rank window."""
+"""Windows, and the seeded order of turns."""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharprank.errors import UserError
 from sharprank.mining.select import (
-    ABOVE_WINDOW,
-    Sampling,
-    Selection,
+    Window,
     digest,
-    fill_from_pool,
+    draws,
+    numbered,
+    parse_windows,
     quantiles,
-    sample_window,
     sampling_keys,
+    shared,
+    turns,
 )
 
 DIGESTS = np.array([digest(f"passage {i}") for i in range(1000)], dtype=np.uint64)
 
 
-def sample(ranked, *, window=(2, 12), number=4, seed=0, query="q", refuse=()):
-    ranked = np.asarray(ranked)
-    sampling = Sampling(window, number, seed)
-    return sample_window(ranked, DIGESTS[ranked], sampling, query=query, admit=refusing(refuse))
+def order(digests=DIGESTS[:100], *, window=(2, 12), how="random", seed=0, query="q") -> list[int]:
+    return turns(digests, Window(*window), how=how, seed=seed, query=query).tolist()
 
 
-def fill(selection, ranked, *, window=(2, 12), number=20, pool_size=30, refuse=(), seed=0):
-    sampling = Sampling(window, number, seed)
-    return fill_from_pool(
-        selection, np.asarray(ranked), sampling, pool_size=pool_size, query="q", admit=refusing(refuse)
-    )
+def test_a_window_is_a_half_open_slice_of_ranks_and_every_rank_has_a_turn():
+    assert sorted(order()) == list(range(2, 12))
+    assert sorted(order(DIGESTS[:5], window=(2, 200))) == [2, 3, 4]
+    assert order(DIGESTS[:5], window=(7, 9)) == []
 
 
-def refusing(passages):
-    return lambda passage: "refused" if passage in passages else None
+def test_the_same_seed_and_query_give_the_same_order_and_others_another():
+    assert order() == order()
+    assert order() != order(seed=1)
+    assert order() != order(query="r")
 
 
-def test_the_window_is_a_half_open_slice_counted_from_0():
-    everything = sample(range(100), window=(2, 12), number=100)
-    assert everything.ids == tuple(range(2, 12))
-    assert everything.ranks == tuple(range(3, 13))
+@pytest.mark.parametrize("how", ["random"])
+@given(inside=st.permutations(list(range(2, 12))))
+def test_passages_that_swap_ranks_inside_the_window_are_taken_all_the_same(how, inside):
+    digests = DIGESTS[[0, 1, *inside, 12, 13]]
+    first = {int(DIGESTS[place]) for place in order(DIGESTS[:14], how=how)[:4]}
+    assert {int(digests[place]) for place in order(digests, how=how)[:4]} == first
 
 
-def test_the_sample_is_as_large_as_asked_without_repeats_and_in_order_of_rank():
-    picked = sample(range(100), window=(2, 80), number=15)
-    assert len(set(picked.ids)) == 15
-    assert list(picked.ids) == sorted(picked.ids)
-    assert all(2 <= i < 80 for i in picked.ids)
-    assert picked.ranks == tuple(i + 1 for i in picked.ids)
-
-
-def test_the_same_seed_and_query_give_the_same_sample_and_others_another():
-    first = sample(range(100), window=(0, 100))
-    assert first == sample(range(100), window=(0, 100))
-    assert first != sample(range(100), window=(0, 100), seed=1)
-    assert first != sample(range(100), window=(0, 100), query="r")
-
-
-@given(st.permutations(list(range(2, 12))))
-def test_passages_that_swap_ranks_inside_the_window_are_sampled_all_the_same(inside):
-    assert set(sample([0, 1, *inside, 12, 13]).ids) == set(sample(range(14)).ids)
-
-
-def test_every_candidate_of_the_window_is_sampled_equally_often():
-    counts = Counter(i for n in range(2000) for i in sample(range(20), window=(5, 15), number=3, query=f"q{n}").ids)
+def test_every_rank_of_the_window_comes_first_equally_often():
+    counts = Counter(place for n in range(2000) for place in order(window=(5, 15), query=f"q{n}")[:3])
     assert set(counts) == set(range(5, 15))
-    assert all(abs(count - 600) < 5 * 24.5 for count in counts.values())  # 5 standard deviations of B(2000, .3) are 102
+    assert all(abs(count - 600) < 5 * 20.5 for count in counts.values())  # the deviation of B(2000, .3) is 20.5
 
 
-def test_refused_candidates_are_replaced_and_counted():
-    picked = sample(range(100), window=(0, 10), number=5, refuse={0, 1, 2, 3, 4})
-    assert picked.ids == (5, 6, 7, 8, 9)
-    assert 0 < picked.refused["refused"] <= 5
+def test_top_takes_the_best_first():
+    assert order(how="top") == list(range(2, 12))
 
 
-def test_too_few_candidates_give_what_there_is():
-    picked = sample(range(100), window=(0, 6), number=5, refuse={0, 1, 2})
-    assert picked.ids == (3, 4, 5)
-    assert picked.refused == {"refused": 3}
+def test_log_random_takes_octaves_of_ranks_equally_often():
+    firsts = [order(window=(0, 63), how="log_random", query=f"q{n}")[0] + 1 for n in range(3000)]
+    weights = np.array([1 / rank for rank in range(1, 64)])
+    expected = weights / weights.sum() * 3000
+    for low in (1, 2, 4, 8, 16, 32):
+        found, mean = sum(low <= rank < 2 * low for rank in firsts), expected[low - 1 : 2 * low - 1].sum()
+        assert abs(found - mean) < 5 * np.sqrt(mean), (low, found, mean)
 
 
-def test_a_window_beyond_the_candidates_is_cut_at_their_end():
-    assert sample(range(5), window=(2, 200), number=15).ids == (2, 3, 4)
+def test_windows_are_read_with_and_without_numbers():
+    assert parse_windows("2-200") == (Window(2, 200),)
+    assert parse_windows(" 2 - 20 : 5, 20-200:10") == (Window(2, 20, 5), Window(20, 200, 10))
+    assert str(Window(2, 200)) == "3-200"
 
 
-def test_filling_draws_from_the_whole_pool_without_repeats_and_never_from_above_the_window():
-    picked = fill(sample(range(12), number=10), range(12), number=25)
-    assert len(set(picked.ids)) == 25
-    assert picked.ids[:10] == tuple(range(2, 12))
-    assert picked.ranks[10:] == (None,) * 15
-    assert picked.num_random == 15
-    assert not {0, 1} & set(picked.ids)
+@pytest.mark.parametrize("written", ["", "2", "5-5", "9-2", "2:200", "-2-5", "a-b", "2-20:0", "2-20:x", "2-20,,3-4"])
+def test_what_is_no_window_is_refused(written):
+    with pytest.raises(UserError, match="--range_for_sampling"):
+        parse_windows(written)
 
 
-def test_filling_takes_what_there_is_and_counts_what_it_refused():
-    picked = fill(sample(range(12), number=10), range(12), number=100, refuse={20, 21})
-    assert set(picked.ids) == set(range(2, 30)) - {20, 21}
-    assert picked.refused == {ABOVE_WINDOW: 2, "refused": 2}
+def test_windows_without_a_number_share_what_is_left():
+    assert [w.number for w in numbered(parse_windows("2-20:5,20-200,200-300"), 16)] == [5, 6, 5]
+    assert [w.number for w in numbered(parse_windows("2-20:5,20-200:10"), 99)] == [5, 10]
 
 
-def test_filling_does_not_try_the_window_again():
-    first = sample(range(12), number=10, refuse={5})
-    assert fill(first, range(12), number=100, refuse={5}).refused["refused"] == first.refused["refused"]
+@given(st.integers(0, 50), st.lists(st.floats(0.1, 9), min_size=1, max_size=5))
+def test_shares_are_whole_add_up_and_stay_within_one_of_the_proportion(number, shares):
+    found = shared(number, shares)
+    assert sum(found) == number
+    assert all(abs(one - number * share / sum(shares)) < 1 + 1e-9 for one, share in zip(found, shares, strict=True))
 
 
-def test_a_full_selection_is_left_alone():
-    full = sample(range(12), number=4)
-    assert fill(full, range(12), number=4).ids == full.ids
+def test_draws_give_everything_once_and_differ_by_name_seed_and_query():
+    first = list(draws("a", 300, seed=0, query="q"))
+    assert sorted(first) == list(range(300))
+    assert first == list(draws("a", 300, seed=0, query="q"))
+    for name, seed, query in (("b", 0, "q"), ("a", 1, "q"), ("a", 0, "r")):
+        assert first != list(draws(name, 300, seed=seed, query=query))
+    assert list(draws("a", 0, seed=0, query="q")) == []
 
 
-def test_filling_a_large_pool_is_uniform():
-    counts = Counter(
-        i // 1000 for n in range(50) for i in fill(Selection(), [0], window=(0, 1), pool_size=10_000, seed=n).ids
-    )
-    assert all(70 < counts[part] < 130 for part in range(10))
+def test_draws_from_many_are_uniform():
+    counts = Counter(number // 1000 for n in range(50) for number in islice(draws("a", 10_000, seed=n, query="q"), 20))
+    assert all(60 < counts[part] < 140 for part in range(10))
 
 
 def test_sampling_keys_of_distinct_passages_are_distinct():

@@ -87,6 +87,26 @@ def test_long_texts_are_cut_inside_the_prompt(prompt, tiny_qwen_tokenizer, tiny_
         PairTokenizer(tokenizer, max_length=40, prompt=prompt)
 
 
+def test_a_long_passage_scores_as_its_best_window_inside_the_prompt(tiny_qwen3):
+    from sharprank.models.windows import WindowRule, pair_windows
+
+    scorer = PairScorer.load(str(tiny_qwen3), max_length=200, device="cpu")
+    tokenizer, rule = scorer.pair_tokenizer, WindowRule(overlap=0, length=110)
+    query, words = "where is the cat", ["river", "house", "green", "slow"] * 24
+    windows, owners = pair_windows(tokenizer, [(query, " ".join(words))], rule)
+    assert tokenizer.layout is not None and len(windows) > 2 and not owners.any()
+    start, end = tokenizer.layout.before, tokenizer.layout.after
+    for ids, _ in windows:
+        assert ids[: len(start)].tolist() == start.tolist() and ids[-len(end) :].tolist() == end.tolist()
+        assert len(ids) <= 110
+    inputs = [torch.from_numpy(ids.astype(np.int64))[None] for ids, _ in windows]
+    best = max(scorer.model(ids, torch.ones_like(ids)).logits.item() for ids in inputs)
+    found = scorer.score([(query, " ".join(words))], windows=rule)
+    assert float(found[0]) == pytest.approx(best, abs=1e-5)
+    with pytest.raises(UserError, match="windows of 60 tokens hold nothing"):
+        scorer.score([(query, "river")], windows=WindowRule(length=60))
+
+
 def test_only_the_rows_of_the_answers_are_computed(tiny_qwen3):
     checkpoint = open_reranker(str(tiny_qwen3))
     model = checkpoint.load()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from sharprank.models import pair_text
 from sharprank.models.pair_text import PairTokenizer
 
 TOKENIZERS = ["tiny_bert", "tiny_xlmr", "tiny_modernbert"]
@@ -59,8 +60,8 @@ def test_every_distinct_text_is_tokenised_once(tokenizer, monkeypatch):
     pairs = PairTokenizer(tokenizer, max_length=60)
     pairs.can_splice([("cat", "dog")])
     seen = []
-    original = pairs._ids
-    monkeypatch.setattr(pairs, "_ids", lambda texts, limit: seen.extend(texts) or original(texts, limit))
+    original = pair_text._encode
+    monkeypatch.setattr(pair_text, "_encode", lambda which, texts: seen.extend(texts) or original(which, texts))
     pairs.encode([("cat", f"dog {i % 3}") for i in range(30)])
     assert sorted(seen) == ["cat", "dog 0", "dog 1", "dog 2"]
 

@@ -7,7 +7,11 @@ import pytest
 
 from sharprank.errors import UserError
 from sharprank.retrieval import faiss_index
-from sharprank.retrieval.faiss_index import Hits, inner_products, require_gpu, rescore, search, take
+from sharprank.retrieval import table as table_module
+from sharprank.retrieval.faiss_index import Hits, gpu_backend, inner_products, rescore, search
+from sharprank.retrieval.stored import load_array, save_array
+from sharprank.retrieval.table import take
+from sharprank.retrieval.torch_search import cuda_devices, torch_finder
 
 
 def unit_vectors(count: int, size: int = 16, *, seed: int) -> np.ndarray:
@@ -50,7 +54,7 @@ def test_sharding_the_table_changes_nothing(table, queries, cuts):
 @pytest.mark.parametrize("joined", [1, 50, 130])
 def test_searching_the_table_in_pieces_changes_nothing(table, queries, joined, monkeypatch):
     expected = search([table], queries, 20)
-    monkeypatch.setattr(faiss_index, "JOINED_ROWS", joined)
+    monkeypatch.setattr(table_module, "JOINED_ROWS", joined)
     assert same(search(np.split(table, [10, 100, 250, 255]), queries, 20), expected)
 
 
@@ -72,10 +76,55 @@ def test_a_table_smaller_than_k_fills_the_rest_with_minus_one(queries):
     assert np.isneginf(hits.scores[:, 3:]).all()
 
 
-def test_memory_mapped_shards_are_searched_like_arrays(tmp_path, table, queries):
-    np.save(tmp_path / "shard.npy", table)
-    mapped = np.load(tmp_path / "shard.npy", mmap_mode="r")
-    assert same(search([mapped], queries, 20), search([table], queries, 20))
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_shards_on_disk_are_searched_like_arrays(tmp_path, table, queries, dtype):
+    stored = []
+    for number, shard in enumerate(np.split(table.astype(dtype), [200, 350])):
+        save_array(tmp_path / str(number), shard)
+        stored.append(load_array(tmp_path / str(number)))
+    assert same(search(stored, queries, 20), search([table.astype(dtype).astype(np.float32)], queries, 20))
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_the_best_of_every_processs_share_are_the_best_of_all(table, queries, count, monkeypatch):
+    monkeypatch.setattr(table_module, "JOINED_ROWS", 60)
+    shards = np.split(table, range(20, 500, 20))
+    parts = [search(shards, queries, 20, share=(number, count)) for number in range(count)]
+    ids, scores = (np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("ids", "scores"))
+    best = np.lexsort((ids, -scores), axis=1)[:, :20]
+    assert (np.take_along_axis(ids, best, axis=1) == search(shards, queries, 20).ids).all()
+
+
+def test_a_share_without_any_piece_finds_nothing(table, queries):
+    assert (search([table], queries, 5, share=(1, 2)).ids == -1).all()
+
+
+@pytest.mark.parametrize("held", [1, 6000])
+def test_reading_the_table_for_fewer_queries_at_once_changes_nothing(table, queries, held, monkeypatch):
+    expected = search([table], queries, 20)
+    monkeypatch.setattr(faiss_index, "HELD_HITS", held)
+    monkeypatch.setattr(faiss_index, "queries_a_reading", lambda k: max(1, held // 500))
+    assert same(search(np.split(table, [100]), queries, 20), expected)
+
+
+@pytest.mark.parametrize("num_devices", [1, 3])
+def test_torch_gives_the_same_hits_as_faiss_whatever_the_number_of_devices(table, queries, num_devices, monkeypatch):
+    monkeypatch.setattr(table_module, "JOINED_ROWS", 130)
+    twins = np.concatenate([table, table[:50], np.repeat(table[3:4], 90, axis=0)])
+    shards = np.split(twins, [2, 100, 250, 600])
+
+    def backend(rows):
+        return torch_finder(rows, ["cpu"] * num_devices)
+
+    for k in (1, 20, 640, 700):
+        assert same(search(shards, queries, k, backend=backend, query_block=7), search(shards, queries, k))
+
+
+def test_on_a_gpu_torch_gives_the_same_hits_as_faiss(table, queries):
+    devices = cuda_devices()
+    if not devices:
+        pytest.skip("needs a GPU that torch sees")
+    assert same(search([table], queries, 20, backend=gpu_backend()), search([table], queries, 20))
 
 
 def test_rows_are_taken_across_shards_in_the_order_asked(table):
@@ -114,20 +163,13 @@ def test_faiss_keeps_its_own_setting_for_small_blocks(table, queries):
     assert faiss.cvar.distance_compute_blas_threshold == before
 
 
-def test_a_faiss_without_gpu_says_so_with_the_way_out():
+def test_without_any_gpu_it_is_said_with_the_way_out():
     faiss = pytest.importorskip("faiss")
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0:
-        pytest.skip("this faiss has a GPU")
+    if cuda_devices() or (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0):
+        pytest.skip("there is a GPU")
     with pytest.raises(UserError, match="use_gpu_for_searching") as caught:
-        require_gpu()
+        gpu_backend()
     assert "faiss-gpu" in caught.value.fix
-
-
-def test_gpu_search_gives_the_same_hits_as_cpu_search(table, queries):
-    faiss = pytest.importorskip("faiss")
-    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
-        pytest.skip("needs faiss with a GPU")
-    assert same(search([table], queries, 20, use_gpu=True), search([table], queries, 20))
 
 
 def test_k_must_be_positive(table, queries):

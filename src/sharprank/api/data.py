@@ -121,6 +121,8 @@ class RerankCollator:
         self.lengths = (max_length, query_max_length, document_max_length)
         if any(length is not None and length < 1 for length in self.lengths):
             raise UserError(f"lengths {self.lengths} of pair, query and document", fix="use 1 token or more")
+        if tokenizer.pad_token_id is None:  # language models often have none, and what is padded is masked
+            tokenizer.pad_token = tokenizer.eos_token
         self.use_prompt(prompt)
 
     def use_prompt(self, prompt: Prompt | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sharprank.cli.options import parse, run_command
 from sharprank.mining.config import MineConfig
+from sharprank.progress import is_first_rank
 
 PROG = "sharprank mine"
 DESCRIPTION = (
@@ -23,5 +24,6 @@ def _mine(argv: list[str] | None) -> None:
     from sharprank.mining.report import summary
 
     result = mine(config)
-    print(summary(result.stats))
-    print(f"output     {result.output_path} (statistics: {result.stats_path})")
+    if is_first_rank():
+        print(summary(result.stats))
+        print(f"output     {result.output_path} (statistics: {result.stats_path})")

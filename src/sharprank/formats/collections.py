@@ -79,10 +79,13 @@ def _qrels_of(folder: Path, split: str | None) -> tuple[Path, str]:
     return files[split], split or "all"
 
 
-def iter_corpus(path: str | Path) -> Iterator[Passage]:
+def iter_corpus(path: str | Path, *, refuse_twins: bool = True) -> Iterator[Passage]:
     """The passages of a collection, each with its id; texts are title and text joined by a space.
 
     A passage without any text stays, as its judgements do: it can be ranked, if badly.
+
+    Args:
+        refuse_twins: hold all ids in memory to see one that stands twice; else that is the caller's to do.
 
     Raises:
         UserError: a passage without id or without a text field, an id twice, no passage at all.
@@ -91,7 +94,7 @@ def iter_corpus(path: str | Path) -> Iterator[Passage]:
     if table is None:
         raise UserError(f"{path} holds no corpus", fix="add corpus.jsonl with _id, title and text")
     seen: set[str] = set()
-    num_empty = 0
+    num_read = num_empty = 0
     for record in iter_records(Source(str(table)), bad_rows=BadRows(skip_hint=None)):
         found, text = passage_id(record.fields), passage_text(record.fields)
         if found is None or text is None:
@@ -100,11 +103,13 @@ def iter_corpus(path: str | Path) -> Iterator[Passage]:
             raise UserError(f"{record.place}: {problem}", fix=f"give every passage its {missing!r}")
         if found in seen:
             raise UserError(f"{record.place}: id {found} a second time", fix="keep one of them")
-        seen.add(found)
+        if refuse_twins:
+            seen.add(found)
+        num_read += 1
         num_empty += not text
         yield Passage(text, found, record.place)
     if num_empty:
-        say(f"note: {table}: {num_empty:,} of {len(seen):,} passages are empty")
+        say(f"note: {table}: {num_empty:,} of {num_read:,} passages are empty")
 
 
 def read_queries(path: str | Path) -> dict[str, str]:

@@ -126,6 +126,11 @@ class _Reader:
         self.forms: Counter[str] = Counter()
 
     def record(self, record: Record) -> None:
+        """Take in one record of whatever form it has.
+
+        Raises:
+            UserError: it cannot be used, and bad rows are errors.
+        """
         fields = record.fields
         passages = passages_key_of(fields, self.form.passages)
         passage = _named(fields, self.form.passage, _PASSAGE)

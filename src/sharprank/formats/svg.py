@@ -12,13 +12,12 @@ from html import escape
 
 WIDTH, HEIGHT = 320, 240
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 36
-"""Units around the drawing: room for numbers and labels."""
 _TITLE = 24
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to units of the drawing."""
+    """From values to units of the drawing; `left` is where the x axis begins."""
 
     x_low: float
     x_high: float
@@ -35,29 +34,25 @@ class Scale:
         return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 2)
 
 
-Ticks = Sequence[tuple[float, str]]
-"""(value, label) along an axis."""
-
-
 def chart(
     scale: Scale,
     marks: Sequence[str],
     *,
     x_label: str,
     y_label: str,
-    x_ticks: Ticks | None = None,
-    y_ticks: Ticks | None = None,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
+    y_ticks: Sequence[tuple[float, str]] | None = None,
 ) -> str:
-    """A chart: axes with their numbers, labels, and the marks.
+    """A chart: axes, labels, and the marks.
 
     Args:
         marks: SVG elements in units of the scale.
-        x_ticks, y_ticks: by default the ends of the scale and its middle.
+        x_ticks, y_ticks: (value, label) along an axis; by default three numbers.
     """
     bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
     parts = [
         f'<path class="axis" d="M{LEFT},{TOP} V{bottom} H{right}"/>',
-        *x_numbers(scale, even_ticks(scale.x_low, scale.x_high) if x_ticks is None else x_ticks),
+        *x_labels(scale, even_ticks(scale.x_low, scale.x_high) if x_ticks is None else x_ticks),
         *(
             f'<text x="{LEFT - 5}" y="{scale.y(value) + 3}" text-anchor="end">{label}</text>'
             for value, label in (even_ticks(scale.y_low, scale.y_high) if y_ticks is None else y_ticks)
@@ -65,18 +60,18 @@ def chart(
         f'<text transform="translate(11 {(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text>",
     ]
-    return frame([*parts, *marks], x_label=x_label, y_label=y_label)
+    return drawing([*parts, *marks], x_label, y_label)
 
 
-def frame(parts: Sequence[str], *, x_label: str, y_label: str) -> str:
+def drawing(parts: Sequence[str], x_label: str, y_label: str) -> str:
     """The drawing with the label of its x axis; both labels make its name for those who cannot see it."""
     below = f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>'
     name = escape(f"{y_label} against {x_label}", quote=True)
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{"".join([*parts, below])}</svg>'
 
 
-def x_numbers(scale: Scale, ticks: Ticks) -> list[str]:
-    """The labels below the x axis."""
+def x_labels(scale: Scale, ticks: Sequence[tuple[float, str]]) -> list[str]:
+    """Labels below the x axis: (value, label)."""
     return [
         f'<text x="{scale.x(value)}" y="{HEIGHT - BOTTOM + 13}" text-anchor="middle">{escape(label)}</text>'
         for value, label in ticks
@@ -84,7 +79,7 @@ def x_numbers(scale: Scale, ticks: Ticks) -> list[str]:
 
 
 def even_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Both ends of an axis and its middle."""
+    """Three numbers along an axis: (value, label)."""
     return [(low + share * (high - low), tick_label(low, high, share)) for share in (0.0, 0.5, 1.0)]
 
 

@@ -35,19 +35,34 @@ def read_run(path: str | Path) -> Run:
         UserError: a line that is no run line, a score that is no number, a passage twice for a query, an empty file.
     """
     run: Run = {}
+    for place, query_id, passage_id, score in iter_run(path):
+        ranking = run.setdefault(query_id, {})
+        if passage_id in ranking:
+            raise twice(place, query_id, passage_id)
+        ranking[passage_id] = score
+    return run
+
+
+def iter_run(path: str | Path) -> Iterator[tuple[Place, str, str, float]]:
+    """The lines of a TREC run, one at a time: (place, query id, passage id, score).
+
+    Raises:
+        UserError: a line that is no run line, a score that is no number, an empty file.
+    """
+    is_empty = True
     for place, line in _lines(path):
         fields = line.split()
         if len(fields) != 6:
             raise UserError(f"{place}: {len(fields)} fields", fix=_RUN_LINE)
-        query_id, _, passage_id, _, text, _ = fields
-        score = _score(text, place)
-        ranking = run.setdefault(query_id, {})
-        if passage_id in ranking:
-            raise UserError(f"{place}: passage {passage_id} a second time for query {query_id}", fix="keep one of them")
-        ranking[passage_id] = score
-    if not run:
+        is_empty = False
+        yield place, fields[0], fields[2], _score(fields[4], place)
+    if is_empty:
         raise UserError(f"{path} is empty", fix="name a run with at least one line")
-    return run
+
+
+def twice(place: Place | str, query_id: str, passage_id: str) -> UserError:
+    """The error for a passage that a run names twice for one query."""
+    return UserError(f"{place}: passage {passage_id} a second time for query {query_id}", fix="keep one of them")
 
 
 def _score(text: str, place: Place) -> float:

@@ -5,16 +5,27 @@ Flags keep the names users of FlagEmbedding's miner and of its relatives know. L
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
-from sharprank.retrieval.filters import NEAR_DUPLICATE
+from sharprank.mining.checks import check_files, check_numbers, check_scores, check_teacher, check_window
+from sharprank.mining.select import DEFAULT_NUMBER, How, Window, numbered, parse_windows, shared
+from sharprank.mining.sources import DENSE, SourceSpec, parse_sources
+from sharprank.retrieval.filters import NEAR_DUPLICATE, ScoreRule
+
+PRESETS = {
+    "none": ScoreRule(),
+    "topk_abs": ScoreRule(ceiling=0.7),
+    "topk_marginpos": ScoreRule(margin=0.05),
+    "topk_percpos": ScoreRule(relative_margin=0.05),
+}
+"""Rules of NV-Retriever (Moreira et al. 2024), each with the value that was best there."""
 
 _CHANGE_NO_BYTE = {
     "output_file",
+    "output_candidates",
+    "report",
     "overwrite",
     "batch_size",
     "search_batch_size",
@@ -46,10 +57,19 @@ class MineConfig:
         "passages to mine from: {text}, {title, text}, {content} or plain lines; by default all pos and neg of the rows"
     )
     range_for_sampling: str = _flag(
-        "ranks to sample from, a half-open slice counted from 0: 2-200 leaves out the first 2 and ends with the 200th",
+        "ranks to sample from, a half-open slice counted from 0: 2-200 leaves out the first 2 and ends with the 200th; "
+        "several ranges with their numbers of negatives: 2-20:5,20-200:10",
         "10-210",
     )
-    negative_number: int = _flag("negatives to mine for each row", 15)
+    negative_number: int = _flag("negatives to mine for each row", DEFAULT_NUMBER)
+    sampling: How = _flag(
+        "random: every rank of a range alike; top: the best first; log_random: rank r with weight 1/r", "random"
+    )
+    sources: str = _flag(
+        "where negatives come from, with shares: dense (the model named above), bm25, more bi-encoders, TREC runs "
+        "(FILE.trec), random (the pool), in_batch (other rows' positives), as dense:2,bm25:1,random:1",
+        DENSE,
+    )
     top_up: Literal["none", "random"] = _flag(
         "what a row with too few gets: nothing, or random passages of the pool", "none"
     )
@@ -58,7 +78,37 @@ class MineConfig:
         "overlap (Jaccard, 3-token shingles) from which a passage is a near-duplicate of a positive; 2 switches it off",
         NEAR_DUPLICATE,
     )
-    output_scores: bool = _flag("also write neg_similarity, neg_rank (counted from 1) and pos_similarity", False)
+    false_negatives: Literal["none", "topk_abs", "topk_marginpos", "topk_percpos"] = _flag(
+        "NV-Retriever's rules against false negatives, by the first bi-encoder's cosine: topk_percpos refuses 95%% of "
+        "the lowest positive's and more, topk_marginpos what comes within 0.05 of it, topk_abs what is above 0.7",
+        "none",
+    )
+    max_score: float | None = _flag("refuse candidates whose cosine with the query is above this")
+    min_score: float | None = _flag("refuse candidates whose cosine is below this")
+    absolute_margin: float | None = _flag("refuse candidates that come within this of the lowest positive's cosine")
+    relative_margin: float | None = _flag(
+        "refuse cosines of at least pos - |pos| * this, pos being the lowest positive's"
+    )
+
+    teacher: str | None = _flag("cross-encoder that judges the negatives and leaves pos_scores and neg_scores")
+    teacher_margin: float = _flag(
+        "refuse what the teacher scores (raw) within this of the row's lowest positive; below 0 refuses less", 0.0
+    )
+    teacher_ceiling: float | None = _flag("refuse what the teacher gives a higher probability than this")
+    teacher_promote: float | None = _flag("what the teacher gives this probability or more becomes a positive")
+    teacher_max_length: int | None = _flag("tokens of a pair for the teacher; by default 512 or the model's limit")
+    long_passages: Literal["truncate", "split"] = _flag(
+        "passages longer than a model takes: read the beginning, or read all in windows and take the best", "truncate"
+    )
+    overlap: int = _flag("tokens that neighbouring windows of a split passage share", 50)
+
+    output_scores: bool = _flag(
+        "also write neg_similarity, neg_rank (counted from 1), pos_similarity, neg_id and pos_id, so that training can "
+        "filter again",
+        False,
+    )
+    output_candidates: str | None = _flag("also write every candidate that was met, with the reason it was refused")
+    report: str | None = _flag("also write a page to look at: FILE.html")
     seed: int = _flag("another seed, another sample; the same seed, the same bytes", 42)
 
     query_instruction_for_retrieval: str | None = _flag("put before queries; by default the model's own")
@@ -74,10 +124,21 @@ class MineConfig:
     trust_remote_code: bool = _flag("run code that comes with the model", False)
     cache_dir: str | None = _flag("where models from the hub are kept")
     embedding_cache: str | None = _flag(
-        "folder for finished embeddings: a run that died continues, another run on the same texts embeds nothing again"
+        "cache for texts, vectors and hits, so that a run that died continues and another run on the same texts embeds "
+        "nothing again; by default SHARPRANK_CACHE, or sharprank in your cache folder"
+    )
+    embedding_dtype: Literal["float32", "float16"] = _flag(
+        "numbers of stored vectors; float16 takes half the disk", "float32"
     )
 
-    use_gpu_for_searching: bool = _flag("search on all GPUs (needs faiss-gpu)", False)
+    use_gpu_for_searching: bool = _flag("search on all GPUs, or under torchrun each rank on its own", False)
+    index_factory: str | None = _flag(
+        "search a FAISS index, such as IVF4096,PQ64 or HNSW32, in place of all passages: faster, not exact; how much "
+        "of the exact result it finds is measured and said"
+    )
+    index_parameters: str | None = _flag(
+        "how thoroughly, as nprobe=64 or efSearch=256; by default a sixteenth of the lists, or 4 times the candidates"
+    )
     search_batch_size: int = _flag("queries searched at a time: speed and memory, never the result", 1024)
     batch_size: int = _flag("texts tokenised at a time: speed and memory, never the result", 2048)
 
@@ -92,19 +153,38 @@ class MineConfig:
     )
 
     @property
-    def window(self) -> tuple[int, int]:
-        """The half-open slice of ranks that is sampled, 0-based.
+    def windows(self) -> tuple[Window, ...]:
+        """The slices of ranks that are sampled, each with its number of negatives.
 
         Raises:
             UserError: not two whole numbers, the first smaller.
         """
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", self.range_for_sampling)
-        if match is None or int(match[1]) >= int(match[2]):
-            raise UserError(
-                f"--range_for_sampling {self.range_for_sampling!r} is not a range of ranks",
-                fix="write two whole numbers, the smaller first: 2-200 leaves out the first 2 and ends with the 200th",
-            )
-        return int(match[1]), int(match[2])
+        return numbered(parse_windows(self.range_for_sampling), self.negative_number)
+
+    @property
+    def number(self) -> int:
+        """Negatives to mine for each row: what the windows add up to."""
+        return sum(window.number or 0 for window in self.windows)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """The half-open slice of ranks, 0-based, that all windows lie in."""
+        return min(window.low for window in self.windows), max(window.high for window in self.windows)
+
+    @property
+    def source_specs(self) -> tuple[SourceSpec, ...]:
+        """The sources with their shares.
+
+        Raises:
+            UserError: they cannot be understood.
+        """
+        return parse_sources(self.sources)
+
+    @property
+    def score_rule(self) -> ScoreRule:
+        """What cosines decide: the preset, and single values in the place of its own."""
+        own = ScoreRule(self.max_score, self.min_score, self.absolute_margin, self.relative_margin)
+        return own.over(PRESETS[self.false_negatives])
 
     def check(self) -> None:
         """Refuse what cannot work, before anything is read.
@@ -120,42 +200,34 @@ class MineConfig:
                 f"--near_duplicate {self.near_duplicate} would refuse every passage",
                 fix="use a value above 0: 0.8 is the default, 1 asks for the same shingles, 2 switches it off",
             )
-        check_window(self.window, self.negative_number, top_up=self.top_up == "random")
-        output = Path(self.output_file).absolute()
-        for flag in ("input_file", "candidate_pool"):
-            path = getattr(self, flag)
-            if path is not None and Path(path).absolute() == output:
-                raise UserError(
-                    f"--output_file {self.output_file} is also --{flag}", fix="write to another file; the input is kept"
-                )
+        if self.index_parameters is not None and self.index_factory is None:
+            raise UserError(
+                f"--index_parameters {self.index_parameters} without an index",
+                fix="add --index_factory, or leave it out",
+            )
+        self.check_windows()
+        check_scores(self)
+        check_teacher(self)
+        check_files(self)
+
+    @property
+    def compares_with_positives(self) -> bool:
+        """Whether the cosines of the rows' positives have to be known, also of those outside the pool."""
+        return self.output_scores or self.report is not None or self.score_rule.needs_positives
+
+    def check_windows(self, pool_size: int | None = None) -> None:
+        """Refuse windows that cannot hold the negatives, of themselves or in a pool of this size.
+
+        Raises:
+            UserError: naming the ranks, what they hold and the way out.
+        """
+        check_numbers(parse_windows(self.range_for_sampling), self.negative_number)
+        specs = self.source_specs
+        draws = self.top_up == "random" or not all(spec.is_ranked for spec in specs)
+        for window in self.windows:
+            most = max(shared(window.number or 0, [spec.share for spec in specs]))
+            check_window((window.low, window.high), most, top_up=draws, pool_size=pool_size)
 
     def settings(self) -> dict[str, Any]:
         """All that decides the bytes of the output, the contents of the inputs apart."""
         return {name: value for name, value in asdict(self).items() if name not in _CHANGE_NO_BYTE}
-
-
-def check_window(window: tuple[int, int], number: int, *, top_up: bool, pool_size: int | None = None) -> None:
-    """Refuse a rank window that cannot hold the negatives, of itself or in a pool of this size.
-
-    Raises:
-        UserError: naming the ranks, what they hold and the way out.
-    """
-    low, high = window
-    if pool_size is not None and low >= pool_size:
-        raise UserError(
-            f"the pool holds {pool_size} passages, but --range_for_sampling {low}-{high} starts after the first {low}",
-            fix=f"use a range that starts below {pool_size}, or a larger --candidate_pool",
-        )
-    held = (high if pool_size is None else min(high, pool_size)) - low
-    if held >= number or top_up:
-        return
-    if pool_size is not None and held < high - low:
-        raise UserError(
-            f"ranks {low + 1}-{high} of a pool of {pool_size} passages hold {held} candidates, "
-            f"but negative_number is {number}",
-            fix=f"use --negative_number {held}, or a larger --candidate_pool",
-        )
-    raise UserError(
-        f"ranks {low + 1}-{high} hold {held} candidates, but negative_number is {number}",
-        fix=f"use --range_for_sampling {low}-{low + number} or wider, or --negative_number {held}, or --top_up random",
-    )

@@ -1,68 +1,45 @@
 """The candidate pool: every passage that may become a negative, once, in an order that never changes.
 
-A pool read from a file keeps the file's order. A pool gathered from the rows themselves is ordered by a hash of
-each text, so that the order of the rows decides nothing. Two passages are the same when they differ only in
-white space; the first spelling met is kept.
+The pool is a store of texts on disk (`sharprank.formats.text_store`): `pool[number]` is a passage, `pool.find(text)`
+its number. A pool read from a file keeps the file's order. A pool gathered from the rows themselves is ordered by a
+hash of each text, so that the order of the rows decides nothing. Two passages are the same when they differ only in
+white space.
 
 Knows nothing of models and scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-import numpy as np
+from sharprank.errors import UserError
+from sharprank.formats.text_store import TextStore, TextWriter
+from sharprank.records import Passage
 
-from sharprank.mining.select import digest
-from sharprank.records import Passage, TrainRow
+Pool = TextStore
 
 
-class Pool:
-    """Distinct passages by id (their position).
+def write_pool(
+    folder: Path, passages: Iterable[Passage], *, skipped: Mapping[str, int], ids_of: str | None = None
+) -> Pool:
+    """The pool of a passages file, in its order, written to `folder`.
 
-    Attributes:
-        digests: uint64 [N], a hash of each text.
-        num_read: passages met, duplicates included.
+    Args:
+        skipped: read when all passages are: how many could not be used, by reason.
+        ids_of: the collection they are of, whose ids must be distinct; None: ids may repeat.
+
+    Raises:
+        UserError: an id stands twice, or the folder cannot be written.
     """
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts: list[str] = []
-        self._ids: dict[int, int] = {}
-        self.num_read = 0
-        for text in texts:
-            self.num_read += 1
-            if self._ids.setdefault(_key(text), len(self._texts)) == len(self._texts):
-                self._texts.append(text)
-        self.digests = np.fromiter(self._ids, np.uint64, len(self._ids))
-
-    @classmethod
-    def of_passages(cls, passages: Iterable[Passage]) -> Pool:
-        """The pool of a passages file, in its order."""
-        return cls(passage.text for passage in passages)
-
-    @classmethod
-    def of_rows(cls, rows: Iterable[TrainRow]) -> Pool:
-        """The pool of all positives and negatives of the rows."""
-        met = cls(text for row in rows for text in (*row.positives, *row.negatives))
-        pool = cls(met.texts[i] for i in np.argsort(met.digests).tolist())
-        pool.num_read = met.num_read
-        return pool
-
-    @property
-    def texts(self) -> list[str]:
-        """The passages in the order of their ids."""
-        return self._texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def __getitem__(self, passage_id: int) -> str:
-        return self._texts[passage_id]
-
-    def find(self, text: str) -> int | None:
-        """The id of this passage, in any spelling of white space; None when the pool does not hold it."""
-        return self._ids.get(_key(text))
-
-
-def _key(text: str) -> int:
-    return digest(" ".join(text.split()))
+    with TextWriter(folder) as writer:
+        for passage in passages:
+            writer.add(passage.text, passage_id=passage.passage_id)
+        writer.about["skipped"] = dict(skipped)
+    pool = TextStore(folder)
+    twin = pool.ids.repeated_key() if ids_of is not None and pool.ids is not None else None
+    if twin is not None:
+        shutil.rmtree(folder)
+        raise UserError(f"{ids_of}: id {twin} stands there twice", fix="keep one of the two passages")
+    return pool

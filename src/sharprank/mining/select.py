@@ -1,8 +1,8 @@
-"""Which of a query's candidates become its negatives: a seeded sample of the rank window.
+"""Whose turn it is: the order in which a query's candidates are offered as its negatives, from windows of ranks.
 
-A candidate's turn comes from a hash of (seed, query, passage), smallest first. That is a uniform sample without
-replacement, and it depends on nothing else: not on the order of rows, not on the size of a batch, and hardly on
-a pair of passages that swap their ranks. Numpy only; knows texts as ids and asks `admit` what it may take.
+A candidate's turn comes from a hash of (seed, query, passage). That is a seeded sample without replacement, and it
+depends on nothing else: not on the order of rows, not on the size of a batch, and hardly on a pair of passages that
+swap their ranks. Numpy only; knows texts as numbers and judges none of them.
 
 Shapes: K candidates of one query.
 """
@@ -10,52 +10,90 @@ Shapes: K candidates of one query.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-ABOVE_WINDOW = "ranked above the window"
+from sharprank.errors import UserError
+
+How = Literal["random", "top", "log_random"]
+"""`random`: every rank of the window alike; `top`: the best first; `log_random`: rank r with weight 1/r, so that the
+ranks 10 to 20 give as many as the ranks 100 to 200."""
+
+DEFAULT_NUMBER = 15
+"""Negatives of a row, as the reference takes them."""
+
 _DRAWS = 64
-
-Admit = Callable[[int], "str | None"]
-"""Passage id -> why it may not be a negative; None when it may, and then it is one."""
+_2_64 = float(2**64)
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """What is sampled from every query's candidates.
+class Window:
+    """Some ranks, and how many negatives to take from them.
 
     Attributes:
-        window: half-open slice of ranks, 0-based: (2, 200) holds the ranks 3 to 200.
-        number: negatives of a row.
-        seed: another seed, another sample.
+        low, high: half-open slice of ranks, 0-based: (2, 200) holds the ranks 3 to 200.
+        number: negatives to take; None: what the other windows leave of the row's number.
     """
 
-    window: tuple[int, int]
-    number: int
-    seed: int = 0
+    low: int
+    high: int
+    number: int | None = None
+
+    def __str__(self) -> str:
+        """In ranks as people count them: (2, 200) is "3-200"."""
+        return f"{self.low + 1}-{self.high}"
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The negatives of one row, best rank first, random ones last.
+def parse_windows(written: str) -> tuple[Window, ...]:
+    """The windows of `--range_for_sampling`: `2-200`, or several with their numbers, `2-20:5,20-200:10`.
 
-    Attributes:
-        ids: passage ids in the pool.
-        ranks: 1-based rank of each; None for those that were drawn from the whole pool.
-        refused: how many candidates were met and refused, by reason.
+    Raises:
+        UserError: not two whole numbers, the first smaller.
     """
+    windows = []
+    for part in written.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*(?::\s*(\d+)\s*)?", part)
+        if match is None or int(match[1]) >= int(match[2]) or match[3] == "0":
+            raise UserError(
+                f"--range_for_sampling {written!r} is not a range of ranks"
+                + (f" ({part!r})" if part != written else ""),
+                fix="write two whole numbers, the smaller first: 2-200 leaves out the first 2 and ends with the 200th; "
+                "several ranges with their numbers of negatives: 2-20:5,20-200:10",
+            )
+        windows.append(Window(int(match[1]), int(match[2]), int(match[3]) if match[3] else None))
+    return tuple(windows)
 
-    ids: tuple[int, ...] = ()
-    ranks: tuple[int | None, ...] = ()
-    refused: Counter[str] = field(default_factory=Counter)
 
-    @property
-    def num_random(self) -> int:
-        """Negatives drawn from the whole pool."""
-        return sum(rank is None for rank in self.ranks)
+def numbered(windows: Sequence[Window], number: int) -> tuple[Window, ...]:
+    """The windows with a number each; those without one share what the others leave of `number`, the first more.
+
+    >>> [window.number for window in numbered(parse_windows("2-20:5,20-200"), 15)]
+    [5, 10]
+    """
+    free = [window for window in windows if window.number is None]
+    left = max(0, number - sum(window.number or 0 for window in windows))
+    shares = iter(shared(left, [1.0] * len(free)))
+    return tuple(
+        window if window.number is not None else Window(window.low, window.high, next(shares)) for window in windows
+    )
+
+
+def shared(number: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers in the proportion of `shares` that add up to `number` (largest remainders, the first of equals).
+
+    >>> shared(15, [2, 1, 1])
+    [7, 4, 4]
+    """
+    exact = [number * share / sum(shares) for share in shares]
+    whole = [int(value) for value in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda i: (whole[i] - exact[i], i))
+    for i in by_remainder[: number - sum(whole)]:
+        whole[i] += 1
+    return whole
 
 
 def digest(text: str) -> int:
@@ -74,61 +112,32 @@ def sampling_keys(seed: int, query: str, digests_K: np.ndarray) -> np.ndarray:
     return keys ^ (keys >> np.uint64(31))
 
 
-def sample_window(
-    ranked_K: np.ndarray, digests_K: np.ndarray, sampling: Sampling, *, query: str, admit: Admit
-) -> Selection:
-    """Sample admissible candidates from the window: the number asked for, or as many as there are.
+def turns(digests_K: np.ndarray, window: Window, *, how: How, seed: int, query: str) -> np.ndarray:
+    """Places (0-based ranks) of the window's candidates in the order of their turns: int64, all of them once.
 
     Args:
-        ranked_K: passage ids, best first.
-        digests_K: the `digest` of each.
-        sampling: the window, how many, and the seed.
-        query: the query's text, which the sample depends on.
-        admit: told of every candidate whose turn it is.
+        digests_K: the `digest` of each of the query's candidates, best first.
+        how: uniform, best first, or weighted by 1/rank. A weighted order without replacement takes exponential keys
+            divided by their weights (Efraimidis, Spirakis 2006).
     """
-    low, high = sampling.window[0], min(sampling.window[1], len(ranked_K))
-    turns = low + np.argsort(sampling_keys(sampling.seed, query, digests_K[low:high]))
-    taken: list[int] = []
-    refused: Counter[str] = Counter()
-    for place in turns.tolist():
-        if len(taken) == sampling.number:
-            break
-        reason = admit(int(ranked_K[place]))
-        if reason is None:
-            taken.append(place)
-        else:
-            refused[reason] += 1
-    taken.sort()
-    return Selection(tuple(int(ranked_K[place]) for place in taken), tuple(place + 1 for place in taken), refused)
+    low, high = min(window.low, len(digests_K)), min(window.high, len(digests_K))
+    places = np.arange(low, high)
+    if how == "top":
+        return places
+    keys = sampling_keys(seed, query, digests_K[low:high])
+    if how == "random":
+        return places[np.argsort(keys, kind="stable")]
+    waits = -np.log1p(-(keys.astype(np.float64) + 0.5) / (_2_64 * (1 + 2**-52)))
+    return places[np.argsort(waits * (places + 1), kind="stable")]
 
 
-def fill_from_pool(
-    selection: Selection, ranked_K: np.ndarray, sampling: Sampling, *, pool_size: int, query: str, admit: Admit
-) -> Selection:
-    """Bring a selection to its number with uniform draws from the whole pool, without repeats.
+def draws(name: str, total: int, *, seed: int, query: str) -> Iterator[int]:
+    """0 to total - 1 in an order drawn from (name, seed, query), without laying it out unless most of it is asked for.
 
-    The ranks above the window, which it was chosen to leave out, stay out.
+    Args:
+        name: what is drawn, so that two draws for one query differ.
     """
-    low, high = sampling.window
-    ids, ranks, refused = list(selection.ids), list(selection.ranks), Counter(selection.refused)
-    above, tried = set(ranked_K[:low].tolist()), set(ranked_K[low:high].tolist())
-    rng = np.random.default_rng(digest(f"fill\n{sampling.seed}\n{query}"))
-    for passage in _draws(rng, pool_size):
-        if len(ids) >= sampling.number:
-            break
-        if passage in tried:
-            continue
-        reason = ABOVE_WINDOW if passage in above else admit(passage)
-        if reason is None:
-            ids.append(passage)
-            ranks.append(None)
-        else:
-            refused[reason] += 1
-    return Selection(tuple(ids), tuple(ranks), refused)
-
-
-def _draws(rng: np.random.Generator, total: int) -> Iterator[int]:
-    """0 to total - 1 in random order, without laying out the whole order unless most of it is asked for."""
+    rng = np.random.default_rng(digest(f"{name}\n{seed}\n{query}"))
     seen: set[int] = set()
     while len(seen) < total // 2:
         for number in rng.integers(total, size=_DRAWS).tolist():

@@ -7,7 +7,7 @@ Shapes: T tokens of a batch, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,13 @@ class Tokens:
         for index, sequence in enumerate(sequences):
             ids[offsets[index] : offsets[index + 1]] = sequence
         return cls(ids, offsets)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Tokens]) -> Tokens:
+        """All sequences of some parts, one after the other."""
+        kept = list(parts)
+        ids = np.concatenate([np.zeros(0, np.int32), *(part.ids for part in kept)])
+        return cls(ids, np.concatenate([[0], *(part.lengths for part in kept)]).cumsum(dtype=np.int64))
 
     @property
     def lengths(self) -> np.ndarray:

@@ -8,7 +8,6 @@ Shapes: N texts, D dimensions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -19,10 +18,12 @@ from sharprank.errors import UserError
 from sharprank.models.devices import choose_device, choose_dtype
 from sharprank.models.encode import pooled_states
 from sharprank.models.encoder_config import EncoderConfig, read_encoder_config
-from sharprank.models.loading import load_config, load_tokenizer, load_weights
+from sharprank.models.loading import hash_weights, load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
 from sharprank.models.packing import enable_packing, usable_positions
-from sharprank.progress import progress_bar, say
+from sharprank.models.text_windows import text_windows
+from sharprank.models.windows import WindowRule
+from sharprank.progress import Bar, continued, say
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens of a text at most, unless asked otherwise; less where the model's own limit is lower."""
@@ -126,21 +127,21 @@ class BiEncoder:
         texts: Sequence[str],
         *,
         kind: Kind,
-        progress: str | None = None,
+        progress: str | Bar[Any] | None = None,
         tokenize_batch: int = DEFAULT_TOKENIZE_BATCH,
     ) -> np.ndarray:
         """Vectors float32 [N, D], in the order of `texts`.
 
         Args:
             kind: whether the query's or the passage's instruction and length apply.
-            progress: words for a progress bar; no bar without them.
+            progress: words for a progress bar, or a bar to advance; no bar without them.
             tokenize_batch: texts tokenised at a time; changes speed and memory, never the vectors.
 
         Raises:
             UserError: the model gave a vector that is not finite, or zero.
         """
-        vectors_ND = np.empty((len(texts), self._size()), np.float32)
-        with progress_bar(total=len(texts), desc=progress, unit="text") as bar:
+        vectors_ND = np.empty((len(texts), self.size), np.float32)
+        with continued(progress, total=len(texts), unit="text") as bar:
             for start, sequences in self._windows(texts, kind, tokenize_batch):
                 for indices, states in pooled_states(
                     self.model, sequences, pooling=self._pooling(), budget=self._budget()
@@ -149,6 +150,20 @@ class BiEncoder:
                     bar.update(len(indices))
         self._check_finite(vectors_ND, texts)
         return vectors_ND
+
+    @property
+    def size(self) -> int:
+        """Dimensions of a vector."""
+        return int(self.model.config.hidden_size)
+
+    def windows(self, texts: Sequence[str], rule: WindowRule) -> list[list[str]]:
+        """Passages cut into overlapping pieces that the model reads whole; one that fits stays as it is.
+
+        Raises:
+            UserError: the tokenizer cannot tell where its tokens stand.
+        """
+        taken = len(self.tokenizer(self.config.text("", kind="passage"), verbose=False)["input_ids"])
+        return text_windows(self.tokenizer, texts, room=max(1, self.max_lengths["passage"] - taken), rule=rule)
 
     def settings(self) -> dict[str, Any]:
         """Everything, the weights apart, that decides what vector a text gets."""
@@ -169,11 +184,7 @@ class BiEncoder:
 
     def weights_sha256(self) -> str:
         """The hash of all weights as loaded: what tells one model's vectors from another's."""
-        state = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            state.update(name.encode())
-            state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return state.hexdigest()
+        return hash_weights(self.model)
 
     def _windows(self, texts: Sequence[str], kind: Kind, tokenize_batch: int) -> Iterator[tuple[int, list[np.ndarray]]]:
         """Token ids of the texts, cut where about a million tokens are together: (index of the first, sequences)."""
@@ -215,9 +226,6 @@ class BiEncoder:
 
     def _pooling(self) -> Any:
         return self.config.pooling
-
-    def _size(self) -> int:
-        return int(self.model.config.hidden_size)
 
     def _budget(self) -> int:
         """Tokens of a forward pass: fixed for a kind of device and a size of model, never by what memory is free."""

@@ -42,6 +42,13 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     return chosen
 
 
+def device_of_rank(device: str | None, local_rank: int) -> str | None:
+    """The device asked for; where that is any GPU, the one of this rank among those on its machine."""
+    if device in (None, "auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{local_rank % torch.cuda.device_count()}"
+    return device
+
+
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """The precision of inference: as asked; by default bfloat16 on CUDA, float32 elsewhere ("auto": also fast CPUs).
 

@@ -6,6 +6,7 @@ Weights are float32 whatever precision they were stored in, and safetensors only
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,12 @@ def _fix(error: BaseException) -> str:
     if "safetensors" in text:
         return "only safetensors weights are loaded; convert them: model.save_pretrained(folder)"
     return "check the name, or download the model first and name its folder (no hub is asked when HF_HUB_OFFLINE=1)"
+
+
+def hash_weights(model: Any) -> str:
+    """The hash of all weights as loaded: what tells one model from another, wherever it lies."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return state.hexdigest()

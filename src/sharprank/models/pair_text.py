@@ -13,7 +13,7 @@ most `query_max_length` tokens (three quarters of `max_length` by default, FlagR
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,11 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, Tokens
 from sharprank.models.prompts import PASSAGE, QUERY, Prompt
-from sharprank.progress import say
+from sharprank.models.token_store import TokenStore
+from sharprank.progress import progress_bar, say
+
+PROBED_PAIRS = 256
+"""Pairs of a data set on which splicing is compared with the tokenizer itself (about a tenth of a second)."""
 
 _CHUNK = 1024
 _LEAST_ROOM = 8
@@ -79,13 +83,24 @@ class PairTokenizer:
         self._splices: bool | None = (None if prompt is None else True) if self.layout else False
         self._around_query = ("", "") if prompt is None else tuple(prompt.query.split(QUERY))
         self._before_passage = "" if prompt is None else prompt.passage.split(PASSAGE)[0]
-        self._query_end = _encode(tokenizer, [self._around_query[1]], None)[0] if self._around_query[1] else []
+        self._query_end = _encode(tokenizer, [self._around_query[1]])[0] if self._around_query[1] else []
 
-    def queries(self, texts: Sequence[str]) -> Tokens:
-        """Token ids of queries, cut to `query_max_length`, without special tokens."""
+    def queries(self, texts: Sequence[str], *, progress: str | None = None, store: TokenStore | None = None) -> Tokens:
+        """Token ids of queries, cut to `query_max_length`, without special tokens.
+
+        Args:
+            progress: words for a progress bar; no bar without them.
+            store: where the ids are kept for the next run.
+        """
         start, end = self._around_query
-        ids = self._ids([f"{start}{text}{end}" for text in texts] if start or end else texts, None)
-        return Tokens.of([self.cut_query(row, self.query_max_length) for row in ids])
+        limit = self.query_max_length
+        return self._tokens(
+            [f"{start}{text}{end}" for text in texts] if start or end else texts,
+            lambda ids: self.cut_query(ids, limit),
+            cut=f"{limit}, the end {self._query_end}" if self._query_end else f"{limit}",
+            progress=progress,
+            store=store,
+        )
 
     def cut_query(self, ids: Any, limit: int) -> Any:
         """A query's token ids shortened to `limit`, what the prompt puts behind the query kept."""
@@ -94,18 +109,46 @@ class PairTokenizer:
         end = self._query_end[-limit:]
         return [*ids[: limit - len(end)], *end]
 
-    def passages(self, texts: Sequence[str], *, whole: bool = False) -> Tokens:
-        """Token ids of passages without special tokens, cut to `max_length` unless `whole`."""
+    def passages(
+        self,
+        texts: Sequence[str],
+        *,
+        whole: bool = False,
+        progress: str | None = None,
+        store: TokenStore | None = None,
+    ) -> Tokens:
+        """Token ids of passages without special tokens, cut to `max_length` unless `whole`; see `queries`."""
         start = self._before_passage
-        return Tokens.of(
-            self._ids([start + text for text in texts] if start else texts, None if whole else self.max_length)
+        limit = None if whole else self.max_length
+        return self._tokens(
+            [start + text for text in texts] if start else texts,
+            lambda ids: ids[:limit],
+            cut=str(limit),
+            progress=progress,
+            store=store,
         )
 
-    def _ids(self, texts: Sequence[str], limit: int | None) -> list[list[int]]:
-        ids: list[list[int]] = []
-        for start in range(0, len(texts), _CHUNK):
-            ids += _encode(self.tokenizer, list(texts[start : start + _CHUNK]), limit)
-        return ids
+    def _tokens(
+        self,
+        texts: Sequence[str],
+        shorten: Callable[[list[int]], Any],
+        *,
+        cut: str,
+        progress: str | None,
+        store: TokenStore | None,
+    ) -> Tokens:
+        """The texts' ids, from the store where there is one; `cut` says what `shorten` does."""
+        make = self._some_at_a_time(texts, shorten, progress)
+        return Tokens.joined(make) if store is None else store.tokens(texts, make, cut=cut)
+
+    def _some_at_a_time(
+        self, texts: Sequence[str], shorten: Callable[[list[int]], Any], progress: str | None
+    ) -> Iterator[Tokens]:
+        with progress_bar(total=len(texts), desc=progress, unit="text") as bar:
+            for start in range(0, len(texts), _CHUNK):
+                rows = _encode(self.tokenizer, list(texts[start : start + _CHUNK]))
+                bar.update(len(rows))
+                yield Tokens.of([shorten(row) for row in rows])
 
     def splice(self, query_ids: np.ndarray, passage_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ids, types) of one pair from its two parts; the passage is cut to the room that is left."""
@@ -122,10 +165,10 @@ class PairTokenizer:
         return ids, types
 
     def can_splice(self, pairs: Sequence[tuple[str, str]]) -> bool:
-        """Whether spliced pairs equal the tokenizer's own, checked once on up to 64 of the pairs given."""
+        """Whether spliced pairs equal the tokenizer's own, checked once on up to PROBED_PAIRS of those given."""
         if self._splices is None:
-            step = max(1, len(pairs) // 64)
-            self._splices = all(self._same(query, passage) for query, passage in pairs[::step][:64])
+            step = max(1, len(pairs) // PROBED_PAIRS)
+            self._splices = all(self._same(query, passage) for query, passage in pairs[::step][:PROBED_PAIRS])
             if not self._splices:
                 say("note: this tokenizer's pairs differ from their spliced parts; tokenising pair by pair instead")
         return self._splices
@@ -174,10 +217,9 @@ class PairTokenizer:
         return TokenBatch.of(self.encode(pairs))
 
 
-def _encode(tokenizer: Any, texts: list[str], limit: int | None) -> list[list[int]]:
-    # Truncation happens here and not in the tokenizer: its truncation state is shared between threads.
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    return [ids[:limit] for ids in encoded]
+def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    # Truncation happens in the callers and not in the tokenizer: its truncation state is shared between threads.
+    return tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
 
 
 def _prompt_layout(tokenizer: Any, prompt: Prompt) -> PairLayout:
@@ -195,12 +237,12 @@ def _prompt_layout(tokenizer: Any, prompt: Prompt) -> PairLayout:
 
 
 def _joined(tokenizer: Any, pieces: list[str]) -> np.ndarray:
-    return np.asarray([token for ids in _encode(tokenizer, pieces, None) for token in ids] if pieces else [], np.int64)
+    return np.asarray([token for ids in _encode(tokenizer, pieces) for token in ids] if pieces else [], np.int64)
 
 
 def _layout(tokenizer: Any) -> PairLayout | None:
     """The tokenizer's pair layout, read off one probe pair; None when it is not prefix + q + middle + p + suffix."""
-    query, passage = (np.asarray(ids) for ids in _encode(tokenizer, list(_PROBE), None))
+    query, passage = (np.asarray(ids) for ids in _encode(tokenizer, list(_PROBE)))
     whole = tokenizer(*_PROBE, return_token_type_ids=True)
     ids, types = np.asarray(whole["input_ids"]), np.asarray(whole["token_type_ids"])
     at_query = _find(ids, query, 0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sharprank.errors import UserError
 from sharprank.models.pair_text import PairTokenizer
 
 
@@ -55,8 +56,16 @@ def pair_windows(
 
     Returns:
         (ids, types) of each window, and int64 [W], the pair that each window belongs to.
+
+    Raises:
+        UserError: windows too short for a query and a passage.
     """
     length = min(rule.length or tokenizer.max_length, tokenizer.max_length)
+    if length - tokenizer.num_special < 2:
+        raise UserError(
+            f"windows of {length} tokens hold nothing but the {tokenizer.num_special} tokens around query and passage",
+            fix=f"use windows of {tokenizer.num_special + 64} tokens or more",
+        )
     splices = tokenizer.can_splice(pairs)
     queries = {text: index for index, text in enumerate(dict.fromkeys(query for query, _ in pairs))}
     passages = {text: index for index, text in enumerate(dict.fromkeys(passage for _, passage in pairs))}
@@ -65,10 +74,8 @@ def pair_windows(
     windows: list[tuple[np.ndarray, np.ndarray]] = []
     owners: list[int] = []
     for owner, (query, passage) in enumerate(pairs):
-        query_ids, passage_ids = (
-            tokenizer.cut_query(query_tokens[queries[query]], query_limit),
-            passage_tokens[passages[passage]],
-        )
+        query_ids = tokenizer.cut_query(query_tokens[queries[query]], query_limit)
+        passage_ids = passage_tokens[passages[passage]]
         for window in rule.cut(len(passage_ids), length - tokenizer.num_special - len(query_ids)):
             part = passage_ids[window]
             windows.append(tokenizer.splice(query_ids, part) if splices else tokenizer.join(query_ids, part))

@@ -38,7 +38,7 @@ class DemoConfig:
     embedder_name_or_path: str = field(
         default="minilm", metadata={"help": "bi-encoder that mines and is the first stage"}
     )
-    max_len: int = field(default=192, metadata={"help": "tokens of a pair"})
+    max_len: int = field(default=128, metadata={"help": "tokens of a pair"})
     max_steps: int = field(default=-1, metadata={"help": "fewer training steps, for a quicker look"})
     device: str | None = field(
         default=None, metadata={"help": "cpu, cuda, cuda:N or mps; by default the best there is"}

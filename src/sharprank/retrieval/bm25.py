@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -59,7 +59,8 @@ class BM25:
     """An index over passages.
 
     Args:
-        passages: {passage_id: text}, or texts, whose ids are then "0", "1", ...
+        passages: {passage_id: text}; or texts, read one at a time, whose ids are then "0", "1", ... and whose order
+            decides between equal scores.
         k1: how slowly repeated words stop counting.
         b: how much long passages are held back, 0 to 1.
         stem: stem English words and pass over the commonest in queries.
@@ -74,14 +75,15 @@ class BM25:
         import bm25s
         from bm25s.stopwords import STOPWORDS_EN
 
-        texts = passages if isinstance(passages, Mapping) else {str(i): text for i, text in enumerate(passages)}
-        self._ids = sorted(texts)
+        self._ids: list[str] | None = None
+        texts: Iterable[str] = passages
+        if isinstance(passages, Mapping):
+            self._ids = sorted(passages)
+            texts = map(passages.__getitem__, self._ids)
         self._tokenize = Tokenizer(stem=stem)
         self._passed_over = {term for word in STOPWORDS_EN for term in self._tokenize(word)} if stem else set()
         self._vocabulary: dict[str, int] = {}
-        rows = [
-            self._new_terms(texts[passage_id]) for passage_id in track(self._ids, desc="BM25 index", unit="passage")
-        ]
+        rows = [self._new_terms(text) for text in track(texts, total=len(passages), desc="BM25 index", unit="passage")]
         if not self._vocabulary:
             raise UserError(
                 f"BM25 finds no word in {len(rows)} passages", fix="check that the passages hold text, or give --run"
@@ -101,18 +103,24 @@ class BM25:
         return {query_id: self._best(text, k) for query_id, text in texts}
 
     def _best(self, query: str, k: int) -> dict[str, float]:
+        places, scores = self.best(query, k)
+        names = map(str, places.tolist()) if self._ids is None else (self._ids[place] for place in places.tolist())
+        return dict(zip(names, scores.tolist(), strict=True))
+
+    def best(self, query: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Places int64 [K] of the best passages (among texts, or among the sorted ids), and their scores [K]."""
         known = [term for term in self._tokenize(query) if term in self._vocabulary]
         telling = [term for term in known if term not in self._passed_over]
         terms = [self._vocabulary[term] for term in telling or known]
         if not terms:
-            return {}
+            return np.empty(0, np.int64), np.empty(0, np.float32)
         scores = self._index.get_scores_from_ids(terms)
         found = np.flatnonzero(scores > 0)
         if len(found) > k:
             threshold = np.partition(scores[found], len(found) - k)[len(found) - k]
             found = found[scores[found] >= threshold]
-        best = found[np.argsort(-scores[found], kind="stable")][:k]  # ids are sorted, so positions order ties by id
-        return {self._ids[i]: float(scores[i]) for i in best}
+        best = found[np.argsort(-scores[found], kind="stable")][:k]  # ids are sorted, so places order ties by id
+        return best.astype(np.int64), scores[best]
 
     def _new_terms(self, text: str) -> list[int]:
         return [self._vocabulary.setdefault(term, len(self._vocabulary)) for term in self._tokenize(text)]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sharprank.progress import Bar
 from sharprank.records import Run
 from sharprank.retrieval.embeddings import EmbeddingStore, embed
 from sharprank.retrieval.faiss_index import search
@@ -16,7 +17,7 @@ from sharprank.retrieval.faiss_index import search
 class Encoder(Protocol):
     """What turns texts into vectors; `sharprank.models.bi_encoder.BiEncoder` does."""
 
-    def encode(self, texts: Sequence[str], *, kind: Any, progress: str | None = None) -> np.ndarray:
+    def encode(self, texts: Sequence[str], *, kind: Any, progress: str | Bar[Any] | None = None) -> np.ndarray:
         """Vectors [N, D]."""
         ...
 
@@ -51,8 +52,8 @@ def dense_run(
         store: where vectors of passages are kept and found again.
     """
 
-    def encode(texts: Sequence[str], words: str) -> np.ndarray:
-        return encoder.encode(texts, kind="passage", progress=words)
+    def encode(texts: Sequence[str], bar: Bar[Any] | None) -> np.ndarray:
+        return encoder.encode(texts, kind="passage", progress=bar)
 
     if not queries:
         return {}

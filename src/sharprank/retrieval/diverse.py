@@ -22,6 +22,7 @@ import numpy as np
 
 from sharprank.errors import UserError
 from sharprank.retrieval.bm25 import BM25
+from sharprank.retrieval.stored import Shard
 from sharprank.retrieval.tfidf import TfIdf
 
 POOL_FACTOR = 3
@@ -147,7 +148,7 @@ class VectorSpace:
     """
 
     def __init__(
-        self, passages: Mapping[str, str], shards: Sequence[np.ndarray], encode_query: Callable[[str], np.ndarray]
+        self, passages: Mapping[str, str], shards: Sequence[Shard], encode_query: Callable[[str], np.ndarray]
     ) -> None:
         self._ids = list(passages)
         self._rows = {passage_id: row for row, passage_id in enumerate(self._ids)}
@@ -163,7 +164,7 @@ class VectorSpace:
 
     def vectors(self, passage_ids: Sequence[str]) -> np.ndarray:
         """See `Space`."""
-        from sharprank.retrieval.faiss_index import take
+        from sharprank.retrieval.table import take
 
         return take(self._shards, np.array([self._rows[passage_id] for passage_id in passage_ids], dtype=np.int64))
 

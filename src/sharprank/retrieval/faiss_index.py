@@ -1,9 +1,10 @@
-"""Exact inner-product search with FAISS: the only file that imports faiss.
+"""Exact inner-product search with FAISS (or, on GPUs, torch): the only file that imports faiss for it.
 
-Vectors come in as shards (memory-mapped or not) of one long table; row i of the table is hit id i. Every shard is
-searched with FAISS's brute force and the best of all shards are merged, so nothing is copied into an index and the
-answer does not depend on the sharding. FAISS sums in an order that depends on how many queries it is given, so
-the hits it names are scored once more here, in float64: scores and order are then the same whatever the block size.
+Vectors come in as shards (in memory or on disk) of one long table; row i of the table is hit id i. The table is read
+once, a piece at a time, for thousands of queries, and the best of all pieces are kept, so that memory depends neither
+on the table nor on the number of queries, and the answer not on the sharding. What is fast sums in an order that
+depends on how many queries it is given, so the hits are scored once more here, in float64: scores and order are then
+the same whatever the block size, the device, and the number of processes among which the pieces are shared.
 
 Knows nothing of texts, rank windows or models.
 
@@ -15,12 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 
 from sharprank.errors import UserError
-from sharprank.progress import say, track
+from sharprank.progress import Bar, continued, say
+from sharprank.retrieval.stored import Shard
+from sharprank.retrieval.table import piece_bounds, pieces, take
+from sharprank.retrieval.torch_search import FindInRows, cuda_devices, torch_finder
 
 QUERY_BLOCK = 1024
 """Queries searched at a time: FAISS reaches the speed of matrix multiplication only in large blocks."""
@@ -37,16 +41,18 @@ FAISS_ROUNDING = 1e-5
 SCORE_DECIMALS = 6
 """Cosines closer than this are one score (float32 vectors carry no more); ties go to the smaller id."""
 
-GPU_MAX_HITS = 2048
-"""The most hits a query that FAISS's GPU indexes can return."""
+FAISS_GPU_MAX_HITS = 2048
+"""The most hits a query that FAISS's GPU search can return."""
 
-JOINED_ROWS = 65_536
-"""Rows of the table searched at a time."""
+HELD_HITS = 2_097_152
+"""Hits held in memory while the table is read: what one reading costs (12 bytes each), and how often it is read."""
+
+MOST_QUERIES_A_READING = 16_384
 
 _RESCORE_BYTES = 64 * 2**20
 
-_Finder = Callable[[np.ndarray, int], np.ndarray]
-"""(queries [Q, D], k) -> ids int64 [Q, k] of the best rows, in no particular order."""
+Backend = Callable[[np.ndarray], FindInRows]
+"""rows float32 [N, D] -> a searcher of them."""
 
 
 @dataclass(frozen=True)
@@ -62,40 +68,51 @@ class Hits:
     scores: np.ndarray
 
 
-def require_gpu() -> int:
-    """The number of GPUs FAISS can use.
+def gpu_backend(local_rank: int | None = None) -> Backend:
+    """Search on all GPUs, or on the one of this rank: with torch, or where its build has no CUDA with faiss-gpu.
 
     Raises:
-        UserError: it can use none.
+        UserError: neither sees a GPU.
     """
     import faiss
 
-    num_gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    if num_gpus == 0:
-        kind = "sees no GPU" if hasattr(faiss, "StandardGpuResources") else "is the CPU build"
-        raise UserError(
-            f"--use_gpu_for_searching: the installed faiss {faiss.__version__} {kind}",
-            fix="install faiss-gpu (conda: see environment.yml; pip: the extra `gpu`), or leave the flag out: "
-            "searching takes far less time than encoding",
-        )
-    return num_gpus
+    devices = cuda_devices(local_rank)
+    if devices:
+        return lambda rows_ND: torch_finder(rows_ND, devices)
+    has_gpu = hasattr(faiss, "StandardGpuResources")
+    if has_gpu and faiss.get_num_gpus() > 0:
+        return _faiss_gpu_backend((local_rank or 0) % faiss.get_num_gpus())
+    kind = "sees no GPU" if has_gpu else "is the CPU build"
+    raise UserError(
+        f"--use_gpu_for_searching: torch sees no GPU, and the installed faiss {faiss.__version__} {kind}",
+        fix="install a CUDA build of torch, or faiss-gpu (conda: see environment.yml; pip: the extra `gpu`), or leave "
+        "the flag out: searching takes far less time than encoding",
+    )
+
+
+def queries_a_reading(k: int) -> int:
+    """How many queries the table is read for at once."""
+    return max(256, min(MOST_QUERIES_A_READING, HELD_HITS // (k + SPARE_HITS)))
 
 
 def search(
-    shards: Sequence[np.ndarray],
+    shards: Sequence[Shard],
     queries_QD: np.ndarray,
     k: int,
     *,
     query_block: int = QUERY_BLOCK,
-    use_gpu: bool = False,
-    progress: str | None = None,
+    backend: Backend | None = None,
+    share: tuple[int, int] = (0, 1),
+    progress: str | Bar[Any] | None = None,
 ) -> Hits:
     """The k rows with the highest inner product for each query, exactly.
 
     Args:
-        shards: float32 arrays [*, D], one after the other the whole table.
+        shards: arrays [*, D], one after the other the whole table.
         query_block: queries searched at a time; changes speed and memory, never the result.
-        progress: words for a progress bar; None shows none.
+        backend: what searches; by default FAISS on the CPU.
+        share: (a, b) searches every b-th piece of the table only, from the a-th on.
+        progress: words for a progress bar, or a bar to advance by queries; None shows none.
 
     Raises:
         ValueError: k is not positive, or the queries hold NaN or infinity.
@@ -104,34 +121,73 @@ def search(
         raise ValueError(f"k must be at least 1, not {k}")
     if not np.isfinite(queries_QD).all():
         raise ValueError("the query vectors hold NaN or infinity")
-    find = _gpu_finder(shards) if use_gpu and _fits_on_gpu(k + SPARE_HITS) else partial(_find, shards)
+    work = _Search(shards, share, query_block, backend or faiss_backend)
     hits = Hits(np.full((len(queries_QD), k), -1, np.int64), np.full((len(queries_QD), k), -np.inf, np.float32))
-    starts = range(0, len(queries_QD), query_block)
-    for start in track(starts, desc=progress, unit="block") if progress else starts:
-        block_QD = np.ascontiguousarray(queries_QD[start : start + query_block], dtype=np.float32)
-        ids_QK, scores_QK = _best(shards, block_QD, k, find)
-        hits.ids[start : start + query_block, : ids_QK.shape[1]] = ids_QK
-        hits.scores[start : start + query_block, : ids_QK.shape[1]] = scores_QK
+    step = queries_a_reading(k)
+    with continued(progress, total=len(queries_QD), unit="query") as bar:
+        for start in range(0, len(queries_QD), step):
+            some_QD = np.ascontiguousarray(queries_QD[start : start + step], dtype=np.float32)
+            ids_QK, scores_QK = work.best(some_QD, k, bar)
+            hits.ids[start : start + step, : ids_QK.shape[1]] = ids_QK
+            hits.scores[start : start + step, : ids_QK.shape[1]] = scores_QK
     return hits
 
 
-def _best(shards: Sequence[np.ndarray], block_QD: np.ndarray, k: int, find: _Finder) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and scores [Q, min(k, rows)]; queries where rows just beyond the fetched ones could tie fetch more."""
-    num_rows = sum(len(shard) for shard in shards)
-    width, fetched = min(k, num_rows), min(k + SPARE_HITS, num_rows)
-    ids_QK, scores_QK = rescore(shards, block_QD, find(block_QD, fetched))
-    open_Q = np.flatnonzero(scores_QK[:, width - 1] - scores_QK[:, -1] <= FAISS_ROUNDING)
-    ids_QK, scores_QK = ids_QK[:, :width].copy(), scores_QK[:, :width].copy()
-    while len(open_Q) and fetched < min(num_rows, k + MAX_SPARE_HITS):
-        fetched = min(num_rows, k + 4 * (fetched - k))
-        wide_ids, wide_scores = rescore(shards, block_QD[open_Q], _find(shards, block_QD[open_Q], fetched))
-        ids_QK[open_Q], scores_QK[open_Q] = wide_ids[:, :width], wide_scores[:, :width]
-        open_Q = open_Q[wide_scores[:, width - 1] - wide_scores[:, -1] <= FAISS_ROUNDING]
-    return ids_QK, scores_QK
+class _Search:
+    """Searching the pieces of one table that are this process's."""
+
+    def __init__(self, shards: Sequence[Shard], share: tuple[int, int], query_block: int, backend: Backend) -> None:
+        self._shards, self._share, self._block, self._backend = shards, share, query_block, backend
+        self._num_rows = sum(last - first for first, last in piece_bounds(shards)[share[0] :: share[1]])
+
+    def best(self, queries_QD: np.ndarray, k: int, bar: Bar[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and scores [Q, min(k, rows)]; queries where rows just beyond the fetched ones could tie fetch more."""
+        width, fetched = min(k, self._num_rows), min(k + SPARE_HITS, self._num_rows)
+        if not width:
+            bar.update(len(queries_QD))
+            return np.empty((len(queries_QD), 0), np.int64), np.empty((len(queries_QD), 0), np.float32)
+        ids_QK, scores_QK = rescore(self._shards, queries_QD, self._fetch(queries_QD, fetched, bar))
+        open_Q = np.flatnonzero(scores_QK[:, width - 1] - scores_QK[:, -1] <= FAISS_ROUNDING)
+        ids_QK, scores_QK = ids_QK[:, :width].copy(), scores_QK[:, :width].copy()
+        while len(open_Q) and fetched < min(self._num_rows, k + MAX_SPARE_HITS):
+            fetched = min(self._num_rows, k + 4 * (fetched - k))
+            wide_ids, wide_scores = self._wider(queries_QD[open_Q], fetched)
+            ids_QK[open_Q], scores_QK[open_Q] = wide_ids[:, :width], wide_scores[:, :width]
+            open_Q = open_Q[wide_scores[:, width - 1] - wide_scores[:, -1] <= FAISS_ROUNDING]
+        return ids_QK, scores_QK
+
+    def _wider(self, queries_QD: np.ndarray, fetched: int) -> tuple[np.ndarray, np.ndarray]:
+        step = max(1, HELD_HITS // fetched)
+        parts = [
+            rescore(self._shards, part_QD, self._fetch(part_QD, fetched, None))
+            for part_QD in np.split(queries_QD, range(step, len(queries_QD), step))
+        ]
+        return np.concatenate([ids for ids, _ in parts]), np.concatenate([scores for _, scores in parts])
+
+    def _fetch(self, queries_QD: np.ndarray, k: int, bar: Bar[Any] | None) -> np.ndarray:
+        """Ids int64 [Q, k] of the best rows of all pieces, in no particular order."""
+        ids_QK = np.empty((len(queries_QD), 0), np.int64)
+        scores_QK = np.empty((len(queries_QD), 0), np.float32)
+        for first, rows_ND in pieces(self._shards, self._share):
+            found_scores, found = self._found(rows_ND, queries_QD, k)
+            ids_QK = np.concatenate([ids_QK, found + first], axis=1)
+            scores_QK = np.concatenate([scores_QK, found_scores], axis=1)
+            if ids_QK.shape[1] > k:
+                best_QK = np.argpartition(-scores_QK, k - 1, axis=1)[:, :k]
+                ids_QK, scores_QK = (np.take_along_axis(x, best_QK, axis=1) for x in (ids_QK, scores_QK))
+            if bar is not None:
+                bar.update(len(queries_QD) * len(rows_ND) / self._num_rows)
+            del rows_ND  # before the next piece is read
+        return ids_QK
+
+    def _found(self, rows_ND: np.ndarray, queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        find = self._backend(rows_ND)
+        found = [find(queries_QD[start : start + self._block], k) for start in range(0, len(queries_QD), self._block)]
+        return np.concatenate([scores for scores, _ in found]), np.concatenate([rows for _, rows in found])
 
 
-def rescore(shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact scores of the rows named by `ids_QK`, and both sorted: best first, ties by the smaller id.
+def rescore(shards: Sequence[Shard], queries_QD: np.ndarray, ids_QK: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Exact scores of the rows named by `ids_QK` (below 0: no row, -inf), and both sorted: best first, ties by id.
 
     Returns:
         ids int64 [Q, K] and scores float32 [Q, K].
@@ -140,69 +196,33 @@ def rescore(shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.nda
     step = max(1, _RESCORE_BYTES // (8 * max(1, ids_QK.shape[1] * queries_QD.shape[1])))
     for start in range(0, len(ids_QK), step):
         rows = slice(start, start + step)
-        scores_QK[rows] = _inner_products(shards, queries_QD[rows], ids_QK[rows])
+        scores_QK[rows] = _inner_products(shards, queries_QD[rows], np.maximum(ids_QK[rows], 0))
+    scores_QK[ids_QK < 0] = -np.inf
     order_QK = np.lexsort((ids_QK, -scores_QK), axis=1)
     return np.take_along_axis(ids_QK, order_QK, axis=1), np.take_along_axis(scores_QK, order_QK, axis=1)
 
 
-def inner_products(shards: Sequence[np.ndarray], query_D: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def inner_products(shards: Sequence[Shard], query_D: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The exact scores of these rows with one query, as `search` would give them: float32 [len(ids)]."""
     if not len(ids):
         return np.empty(0, np.float32)
     return _inner_products(shards, query_D[None, :], ids[None, :])[0]
 
 
-def _inner_products(shards: Sequence[np.ndarray], queries_QD: np.ndarray, ids_QK: np.ndarray) -> np.ndarray:
+def _inner_products(shards: Sequence[Shard], queries_QD: np.ndarray, ids_QK: np.ndarray) -> np.ndarray:
     vectors_QKD = take(shards, ids_QK.ravel()).reshape(*ids_QK.shape, -1).astype(np.float64)
     return np.einsum("qkd,qd->qk", vectors_QKD, queries_QD.astype(np.float64)).round(SCORE_DECIMALS).astype(np.float32)
 
 
-def take(shards: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:
-    """The rows with these ids, in this order: [len(ids), D]."""
-    starts = np.cumsum([0, *(len(shard) for shard in shards)])
-    if len(shards) == 1:
-        return shards[0][ids]
-    rows = np.empty((len(ids), shards[0].shape[1]), shards[0].dtype)
-    owner = np.searchsorted(starts, ids, side="right") - 1
-    for number in np.unique(owner):
-        mine = owner == number
-        rows[mine] = shards[number][ids[mine] - starts[number]]
-    return rows
-
-
-def _find(shards: Sequence[np.ndarray], block_QD: np.ndarray, k: int) -> np.ndarray:
-    with _matrix_multiplication():
-        return _merged(shards, block_QD, k)
-
-
-def _merged(shards: Sequence[np.ndarray], block_QD: np.ndarray, k: int) -> np.ndarray:
-    """Ids int64 [Q, k] of the best rows of all shards, in no particular order."""
+def faiss_backend(rows_ND: np.ndarray) -> FindInRows:
+    """FAISS's brute force on the CPU."""
     import faiss
 
-    ids_QK = np.empty((len(block_QD), 0), np.int64)
-    scores_QK = np.empty((len(block_QD), 0), np.float32)
-    start = 0
-    for rows_ND in _joined(shards):
-        found_scores, found = faiss.knn(block_QD, rows_ND, min(k, len(rows_ND)), metric=faiss.METRIC_INNER_PRODUCT)
-        ids_QK = np.concatenate([ids_QK, found + start], axis=1)
-        scores_QK = np.concatenate([scores_QK, found_scores], axis=1)
-        if ids_QK.shape[1] > k:
-            best_QK = np.argpartition(-scores_QK, k - 1, axis=1)[:, :k]
-            ids_QK, scores_QK = (np.take_along_axis(x, best_QK, axis=1) for x in (ids_QK, scores_QK))
-        start += len(rows_ND)
-    return ids_QK
+    def find(queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        with _matrix_multiplication():
+            return faiss.knn(queries_QD, rows_ND, min(k, len(rows_ND)), metric=faiss.METRIC_INNER_PRODUCT)
 
-
-def _joined(shards: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """The table in pieces of about JOINED_ROWS rows, small shards joined: finding the best of few rows wastes time."""
-    held: list[np.ndarray] = []
-    for shard in shards:
-        held.append(shard)
-        if sum(map(len, held)) >= JOINED_ROWS:
-            yield np.ascontiguousarray(held[0] if len(held) == 1 else np.concatenate(held))
-            held = []
-    if held:
-        yield np.ascontiguousarray(held[0] if len(held) == 1 else np.concatenate(held))
+    return find
 
 
 @contextmanager
@@ -218,22 +238,22 @@ def _matrix_multiplication() -> Iterator[None]:
         faiss.cvar.distance_compute_blas_threshold = before
 
 
-def _fits_on_gpu(k: int) -> bool:
-    if k <= GPU_MAX_HITS:
-        return True
-    say(f"searching on the CPU: FAISS on GPU returns at most {GPU_MAX_HITS} hits, {k} are needed")
-    return False
-
-
-def _gpu_finder(shards: Sequence[np.ndarray]) -> _Finder:
-    """A flat index in float32, its rows spread over all GPUs."""
+def _faiss_gpu_backend(device: int) -> Backend:
+    """faiss-gpu's brute force on one GPU, as far as its limit of hits goes."""
     import faiss
 
-    index = faiss.IndexFlatIP(shards[0].shape[1])
-    for shard in shards:  # all of them before the move: an index spread over GPUs takes its rows only once
-        index.add(np.ascontiguousarray(shard))
-    options = faiss.GpuMultipleClonerOptions()
-    options.shard = True
-    options.useFloat16 = False
-    index = faiss.index_cpu_to_all_gpus(index, co=options)
-    return lambda block_QD, k: index.search(block_QD, k)[1]
+    resources = faiss.StandardGpuResources()
+
+    def load(rows_ND: np.ndarray) -> FindInRows:
+        on_cpu = faiss_backend(rows_ND)
+
+        def find(queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            wanted, metric = min(k, len(rows_ND)), faiss.METRIC_INNER_PRODUCT
+            if wanted > FAISS_GPU_MAX_HITS:
+                say(f"searching on the CPU: faiss-gpu returns at most {FAISS_GPU_MAX_HITS} hits, {wanted} are needed")
+                return on_cpu(queries_QD, k)
+            return faiss.knn_gpu(resources, queries_QD, rows_ND, wanted, metric=metric, device=device)
+
+        return find
+
+    return load

@@ -6,6 +6,7 @@ Loads a model only where one is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ def open_space(
 
     encoder = BiEncoder.load(retriever, device=device)
 
-    def encode(part: Sequence[str], words: str) -> np.ndarray:
-        return encoder.encode(part, kind="passage", progress=words)
+    def encode(part: Sequence[str], bar: Any) -> np.ndarray:
+        return encoder.encode(part, kind="passage", progress=bar)
 
     shards = embed(list(texts.values()), encode, name="documents", store=passage_store(encoder, cache))
     return VectorSpace(texts, shards, lambda query: encoder.encode([query], kind="query")[0])

@@ -66,6 +66,9 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
         self.report_to = _usable_trackers(self.report_to)
         check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
+        if self.ddp_static_graph:  # torch's reducer fails on it: steps differ in their number of backward passes
+            say("note: --ddp_static_graph does not go with micro-batches, whose number varies; it is ignored")
+            self.ddp_static_graph = False
         if not torch.cuda.is_available() and not torch.backends.mps.is_available():
             self.use_cpu = True  # transformers asks for it by name before it trains in bfloat16
         if self.use_cpu and self.fp16:

@@ -101,7 +101,7 @@ def _describe(read: GroupData, where: str) -> None:
     if read.labels:
         told = [
             f"{shown_label(label)} ({relevance:.3g}): {count:,}"
-            for label, count in sorted(read.labels.items(), key=lambda item: str(item[0]))
+            for label, count in sorted(read.labels.items(), key=lambda item: (isinstance(item[0], str), item[0]))
             if (relevance := read.scale.relevance(label)) is not None
         ]
         say(f"labels (relevance): {', '.join(told)}")

@@ -18,13 +18,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sharprank.errors import UserError
 from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
-from sharprank.models.batches import TokenBatch, Tokens, plan_batches
-from sharprank.models.pair_text import PairTokenizer
-from sharprank.progress import progress_bar
+from sharprank.models.batches import TokenBatch, plan_batches
+from sharprank.models.pair_text import PROBED_PAIRS, PairTokenizer
+from sharprank.models.token_store import TokenStore
 from sharprank.records import Group
 from sharprank.training.draws import draw, places, text_seed
-
-_TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,7 @@ class GroupDataset(Dataset[Any]):
         group_size: passages of a full group.
         max_positives: see `draws.places`.
         seed: draws depend on (seed, epoch, the query) only.
+        store: where token ids are kept for the next run over the same texts.
     """
 
     def __init__(
@@ -102,6 +101,7 @@ class GroupDataset(Dataset[Any]):
         max_positives: int | None = 1,
         seed: int,
         progress: bool = True,
+        store: TokenStore | None = None,
     ) -> None:
         self.pair_tokenizer = pair_tokenizer
         self.group_size, self.max_positives, self.seed = group_size, max_positives, seed
@@ -112,14 +112,13 @@ class GroupDataset(Dataset[Any]):
         self._targets_of_row = [_targets(group) for group in groups]
         self._levels_of_row = [_levels(group) for group in groups]
         self._row_seeds = [text_seed(group.query) for group in groups]
-        sample = [(group.query, group.passages[0]) for group in groups[:: max(1, len(groups) // 64)]]
+        sample = [(group.query, group.passages[0]) for group in groups[:: max(1, len(groups) // PROBED_PAIRS)]]
         self._spliced = pair_tokenizer.can_splice(sample)
         self._texts = None if self._spliced else (list(queries), list(passages))
         if self._spliced:
-            self._queries = _tokenise(list(queries), pair_tokenizer.queries, "tokenising queries" if progress else None)
-            self._passages = _tokenise(
-                list(passages), pair_tokenizer.passages, "tokenising passages" if progress else None
-            )
+            say_queries, say_passages = ("tokenising queries", "tokenising passages") if progress else (None, None)
+            self._queries = pair_tokenizer.queries(list(queries), progress=say_queries, store=store)
+            self._passages = pair_tokenizer.passages(list(passages), progress=say_passages, store=store)
 
     def __len__(self) -> int:
         return len(self._query_of_row)
@@ -170,16 +169,6 @@ def _levels(group: Group) -> list[np.ndarray]:
 
 def _numbered(texts: Any) -> dict[str, int]:
     return {text: number for number, text in enumerate(dict.fromkeys(texts))}
-
-
-def _tokenise(texts: list[str], tokenise: Any, desc: str | None) -> Tokens:
-    parts: list[Tokens] = []
-    with progress_bar(total=len(texts), desc=desc, unit="text") as bar:
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            parts.append(tokenise(texts[start : start + _TEXTS_AT_ONCE]))
-            bar.update(len(parts[-1]))
-    lengths = np.concatenate([part.lengths for part in parts])
-    return Tokens(np.concatenate([part.ids for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def join_groups(groups: Sequence[GroupBatch]) -> GroupBatch:

@@ -15,12 +15,14 @@ from transformers import EarlyStoppingCallback, set_seed
 from transformers.trainer_utils import SchedulerType
 
 from sharprank.errors import UserError
+from sharprank.formats.cache import cache_folder
 from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
 from sharprank.models.loading import quiet_transformers, refuse_other_weights
 from sharprank.models.recipe import Recipe
+from sharprank.models.token_store import TokenStore
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
@@ -116,13 +118,15 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     say_arithmetic(read, data, args, max_length=pair_tokenizer.max_length)
 
     set_seed(args.seed)
-    dataset = GroupDataset(
-        read.train,
-        pair_tokenizer,
-        group_size=data.train_group_size,
-        max_positives=read.max_positives,
-        seed=args.seed,
-    )
+    with args.main_process_first(desc="tokenising"):  # the other ranks find the ids that the first one keeps
+        dataset = GroupDataset(
+            read.train,
+            pair_tokenizer,
+            group_size=data.train_group_size,
+            max_positives=read.max_positives,
+            seed=args.seed,
+            store=TokenStore(cache_folder(), pair_tokenizer.tokenizer),
+        )
     with whole_weights(args):
         model = _model(checkpoint, model_options, seed=args.seed)
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)

@@ -1,4 +1,4 @@
-"""Small charts as SVG text: dots, histograms, curves, intervals. No scripts, no network.
+"""Small charts as SVG text: dots, histograms, bars, curves, intervals. No scripts, no network.
 
 Every chart is 320 x 240 units; colours come from the page's CSS classes.
 """
@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from sharprank.formats.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, chart, even_ticks, frame, x_numbers
+from sharprank.formats.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Scale, chart, drawing, even_ticks, x_labels
 from sharprank.metrics.calibration import Bin
 
 NUM_HISTOGRAM_BINS = 24
@@ -65,7 +65,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float, str]], *, x_label: 
         marks.append(_interval(scale, row, round(TOP + (number + 0.5) * row_height, 2)))
     axis = f'<path class="axis" d="M{_NAME_WIDTH},{bottom} H{WIDTH - RIGHT}"/>'
     ends = [(end, _signed(end)) for end in (low, high) if abs(scale.x(end) - scale.x(0)) > _LEAST_GAP]
-    return frame([axis, *x_numbers(scale, [(0.0, "0"), *ends]), *marks], x_label=x_label, y_label="difference")
+    return drawing([axis, *x_labels(scale, [(0.0, "0"), *ends]), *marks], x_label, "difference")
 
 
 def _interval(scale: Scale, row: tuple[str, float, float, float, str], y: float) -> str:
@@ -139,6 +139,37 @@ def _bar(scale: Scale, start: float, width: float, share: float, series: tuple[s
     kind, name = series
     tip = escape(f"{name}: {share:.1%} between {start:.3g} and {start + width:.3g}")
     return f'<rect class="{kind}" x="{left}" y="{top}" {size}><title>{tip}</title></rect>'
+
+
+def stacked(
+    counts: Sequence[tuple[str, str, Sequence[int]]], *, low: float, high: float, x_label: str, y_label: str = "count"
+) -> str:
+    """Counts in equal bins from low to high, one series on top of the other.
+
+    Args:
+        counts: (CSS class, name, a count for each bin), the lowest series first.
+    """
+    num_bins = max((len(own) for _, _, own in counts), default=0)
+    totals = [sum(own[index] for _, _, own in counts) for index in range(num_bins)]
+    scale = Scale(low, high, 0, max(totals, default=0) or 1)
+    width = (high - low) / max(1, num_bins)
+    bars = []
+    for index in range(num_bins):
+        below = 0
+        for kind, name, own in counts:
+            if own[index]:
+                bars.append(_block(scale, low + index * width, width, (below, own[index]), (kind, name)))
+            below += own[index]
+    return chart(scale, bars, x_label=x_label, y_label=y_label)
+
+
+def _block(scale: Scale, start: float, width: float, count: tuple[int, int], series: tuple[str, str]) -> str:
+    below, height = count
+    left, right = scale.x(start), scale.x(start + width)
+    bottom, top = scale.y(below), scale.y(below + height)
+    size = f'width="{max(0.5, round(right - left - 0.5, 2))}" height="{round(bottom - top, 2)}"'
+    tip = escape(f"{series[1]}: {height:,} between {start:.4g} and {start + width:.4g}")
+    return f'<rect class="{series[0]}" x="{left}" y="{top}" {size}><title>{tip}</title></rect>'
 
 
 def reliability_chart(curves: Sequence[tuple[str, Sequence[Bin]]]) -> str:

@@ -40,6 +40,8 @@ rect.relevant, .key.relevant { fill: var(--good); background: var(--good); fill-
 rect.other, .key.other { fill: var(--soft); background: var(--soft); fill-opacity: .5; }
 line.better { stroke: var(--good); } line.worse { stroke: var(--bad); } line.same { stroke: var(--soft); }
 line.better, line.worse, line.same { stroke-width: 2; }
+rect.kept, .key.kept { fill: var(--a); background: var(--a); fill-opacity: .7; }
+rect.dropped, .key.dropped { fill: var(--bad); background: var(--bad); fill-opacity: .6; }
 polyline.plain { stroke: var(--b); } circle.plain { fill: var(--b); } .key.plain { background: var(--b); }
 polyline.fitted { stroke: var(--a); } circle.fitted { fill: var(--a); } .key.fitted { background: var(--a); }
 .key { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; }

@@ -1,0 +1,62 @@
+"""The figures as a Markdown table, and where it stands in docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """A line of machine, a table, a line of checks for each measurement."""
+    machine = report["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['threads']} thread(s) of {machine['cores']} cores, "
+        f"torch {machine['torch']}, load average {machine['load']} at the start.",
+        "",
+        "| work | against | measured | wanted | rounds | processor time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for measured in report["measured"].values():
+        lines += [_line(row) for row in measured["rows"]]
+    lines.append("")
+    for name, measured in report["measured"].items():
+        said = [f"{what} {value:.2g}" for what, value in measured["checks"].items()]
+        if "quiet" in measured:
+            said.append(f"{measured['quiet']:.0%} of the rounds had the processor to themselves")
+        if "bytes" in measured:
+            said += [f"{side} {peaks['trained'] / 2**20:,.0f} MiB" for side, peaks in measured["bytes"].items()]
+        lines += [f"{name}: {'; '.join(said)}."] if said else []
+    return "\n".join(lines)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    share = row["against"] == "GEMM ceiling"
+    measured = f"{row['ratio']:.0%}" if share else f"{row['ratio']:.2f}x"
+    if "limit" in row:
+        wanted, ok = f"<= {row['limit']:.2f}x", row["ratio"] <= row["limit"]
+    else:
+        wanted, ok = (f">= {row['target']:.0%}" if share else f">= {row['target']:.1f}x"), row["ratio"] >= row["target"]
+    detail = row.get("detail", {})
+    rounds = f"{detail['lowest']:.2f} to {detail['highest']:.2f}" if "lowest" in detail else ""
+    cpu = f"{detail['cpu']:.2f}x" if "cpu" in detail else ""
+    if share:
+        rounds = f"{detail['gflops']:.0f} of {detail['ceiling_gflops']:.0f} GFLOP/s"
+    return (
+        f"| {row['work']} | {row['against']} | {measured}{'' if ok else ' **below**'} | {wanted} | {rounds} | {cpu} |"
+    )
+
+
+def put_into(path: Path, table: str) -> None:
+    """Replace what stands between the two marks in a Markdown file.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    text = path.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{path} lacks the marks {BEGIN} and {END}")
+    head, rest = text.split(BEGIN, 1)
+    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
