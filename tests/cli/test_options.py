@@ -106,27 +106,6 @@ def test_a_later_config_file_wins_over_an_earlier_one(tmp_path):
     assert (config.input_file, config.number) == ("a", 2)
 
 
-def test_a_mapping_under_a_name_that_is_no_flag_groups_flags(tmp_path):
-    path = tmp_path / "config.yaml"
-    path.write_text("input_file: a\ntuning:\n  number: 3\n  inner:\n    top-up: random\n")
-    config = parse("--config", str(path))
-    assert (config.number, config.top_up) == (3, "random")
-    path.write_text("input_file: a\ntuning:\n  nunber: 3\n")
-    with pytest.raises(UserError, match="unknown key 'nunber'"):
-        parse("--config", str(path))
-
-
-def test_keys_of_another_system_are_passed_over_and_said(tmp_path, capsys):
-    path = tmp_path / "config.yaml"
-    path.write_text("input_file: a\ngpu_id: 0\nold: {number: 9}\n")
-    words = ["--config", str(path)]
-    config = options.parse(Settings, words, prog="stage", description="", foreign_keys=("gpu_id", "old"))
-    assert config == Settings(input_file="a")
-    assert "gpu_id, old mean nothing here" in capsys.readouterr().err
-    with pytest.raises(UserError, match="unknown key 'gpu_id'"):
-        parse(*words)
-
-
 def test_a_tuple_of_dataclasses_gives_a_tuple():
     config = parse("-i", "a", "--seed", "7", config_class=(Settings, MoreSettings))
     assert config == (Settings(input_file="a"), MoreSettings(seed=7))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sharprank.cli.options import parse, run_command
 from sharprank.synthesis.ablation_config import AblateConfig
-from sharprank.synthesis.config import KEYS_OF_004
+from sharprank.synthesis.config import flags_of_004
 from sharprank.synthesis.endpoint import EndpointConfig
 
 PROG = "sharprank ablate"
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _ablate(argv: list[str] | None) -> None:
     config, endpoint = parse(
-        (AblateConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION, foreign_keys=KEYS_OF_004
+        (AblateConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION, flags_of_file=flags_of_004
     )
     from sharprank.synthesis.ablation import ablate
     from sharprank.synthesis.ablation_report import table

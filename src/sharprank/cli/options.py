@@ -15,7 +15,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ import yaml
 from transformers.hf_argparser import HfArgumentParser, string_to_bool
 
 from sharprank.errors import UserError
-from sharprank.progress import is_first_rank, say
+from sharprank.progress import is_first_rank
 
 EXIT_DONE = 0
 EXIT_OUR_FAULT = 1
@@ -45,7 +45,6 @@ def parse(
     *,
     prog: str,
     description: str,
-    foreign_keys: Collection[str] = (),
     flags_of_file: FlagsOfFile | None = None,
 ) -> Any:
     """Fill `config_class` from its defaults, `--config FILE` and the flags in `argv`, later ones winning.
@@ -56,7 +55,6 @@ def parse(
         argv: the words after the command; None means those of this process.
         prog: the command as the user types it, for the help text.
         description: what the command does, for the help text.
-        foreign_keys: keys that config files of another system hold and that mean nothing here: passed over, and said.
         flags_of_file: turns what a configuration file holds into flags, where that is not one flag a key.
 
     Returns:
@@ -70,7 +68,7 @@ def parse(
     parser = _parser(classes, prog=prog, description=description)
     words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
     _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
-    configs = _instances(parser, [*_words_of_config_files(parser, words, foreign_keys, flags_of_file), *words])
+    configs = _instances(parser, [*_words_of_config_files(parser, words, flags_of_file), *words])
     return configs if several else configs[0]
 
 
@@ -191,48 +189,27 @@ def _suggestion(name: str, known: Sequence[str], parser: _Parser) -> str:
 # --- configuration files ---------------------------------------------------------------------------------------
 
 
-def _words_of_config_files(
-    parser: _Parser, words: Sequence[str], foreign_keys: Collection[str], flags_of_file: FlagsOfFile | None
-) -> list[str]:
+def _words_of_config_files(parser: _Parser, words: Sequence[str], flags_of_file: FlagsOfFile | None) -> list[str]:
     """The command-line words that say what the `--config` files say, in their order."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument(*CONFIG_FLAGS, action="append", default=[])
     if words and words[-1] in CONFIG_FLAGS:
         parser.error("argument --config: expected one argument")
     paths = finder.parse_known_args(list(words))[0].config
-    return [word for path in paths for word in _words_of_config_file(parser, Path(path), foreign_keys, flags_of_file)]
+    return [word for path in paths for word in _words_of_config_file(parser, Path(path), flags_of_file)]
 
 
-def _words_of_config_file(
-    parser: _Parser, path: Path, foreign_keys: Collection[str], flags_of_file: FlagsOfFile | None
-) -> list[str]:
+def _words_of_config_file(parser: _Parser, path: Path, flags_of_file: FlagsOfFile | None) -> list[str]:
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     words: list[str] = []
     data = _read_config(path)
-    data = flags_of_file(data, path) if flags_of_file else data
-    passed_over = [key for key in data if key in foreign_keys]
-    if passed_over:
-        say(f"note: {path}: {', '.join(passed_over)} mean nothing here and are passed over")
-    for key, value in _entries({key: value for key, value in data.items() if key not in passed_over}, actions):
-        name = _flag_name(key)
+    for key, value in (flags_of_file(data, path) if flags_of_file else data).items():
+        name = str(key).replace("-", "_")
         if name not in actions:
             raise UserError(f"{path}: unknown key {key!r}", fix=_suggestion(name, list(actions), parser))
         words += _words_of_value(actions[name], value)
     _check_words(parser, words, path=path)
     return words
-
-
-def _entries(data: Mapping[str, Any], flags: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """The keys and values of a file; a mapping under a name that is no flag only groups flags."""
-    for key, value in data.items():
-        if isinstance(value, Mapping) and _flag_name(key) not in flags:
-            yield from _entries(value, flags)
-        else:
-            yield key, value
-
-
-def _flag_name(key: object) -> str:
-    return str(key).replace("-", "_")
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

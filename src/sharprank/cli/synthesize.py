@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sharprank.cli.options import parse, run_command
-from sharprank.synthesis.config import KEYS_OF_004, SynthesizeConfig
+from sharprank.synthesis.config import SynthesizeConfig, flags_of_004
 from sharprank.synthesis.endpoint import EndpointConfig
 
 PROG = "sharprank synthesize"
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _synthesize(argv: list[str] | None) -> None:
     config, endpoint = parse(
-        (SynthesizeConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION, foreign_keys=KEYS_OF_004
+        (SynthesizeConfig, EndpointConfig), argv, prog=PROG, description=DESCRIPTION, flags_of_file=flags_of_004
     )
     from sharprank.synthesis.synthesize import synthesize
 

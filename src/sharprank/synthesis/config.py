@@ -5,20 +5,23 @@ Flags keep the names of reference system 004 where it had them. Loads nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.progress import say
 from sharprank.retrieval.diverse import Weights
 
-KEYS_OF_004 = (
+_KEYS_OF_004 = (
     "retrieval_method", "method2index", "method2corpus", "model2path", "model2pooling", "faiss_gpu", "gpu_id",
     "retrieval_batch_size", "retrieval_use_fp16", "retrieval_query_max_length", "retrieval_topk", "instruction",
     "generation_params", "generator_batch_size", "google_setting", "anthropic_setting", "deepseek_setting",
     "query_max_length", "passage_max_length", "reranker_batch_size", "reranker_normalize", "reranker_devices",
 )  # fmt: skip
-"""What else reference system 004's configuration files hold; docs/coming_from.md says what stands in its place."""
+"""What reference system 004's configuration files hold and we do not need: docs/coming_from.md says what to use."""
+_ENDPOINT_OF_004 = "openai_setting"
 
 KINDS = ("title", "heading", "sentence", "phrases")
 ATTEMPTS_PER_EXAMPLE = 10
@@ -112,3 +115,15 @@ class SynthesizeConfig:
         """All that decides the rows, the endpoint, the contents of files and the number of rows apart."""
         left_out = _CHANGE_NO_ROW | (_EXTRACTIVE_ONLY if self.generator == "llm" else set())
         return {name: value for name, value in asdict(self).items() if name not in left_out}
+
+
+def flags_of_004(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """A configuration file's flags: those of reference system 004 without what we do not need, which is said."""
+    passed_over = [key for key in data if key in _KEYS_OF_004]
+    if passed_over:
+        say(f"note: {path}: {', '.join(passed_over)} mean nothing here and are passed over")
+    endpoint = data.get(_ENDPOINT_OF_004)
+    if endpoint is not None and not isinstance(endpoint, Mapping):
+        raise UserError(f"{path}: {_ENDPOINT_OF_004} is no mapping", fix="write api_key and base_url below it")
+    flags = {key: value for key, value in data.items() if key not in (*_KEYS_OF_004, _ENDPOINT_OF_004)}
+    return {**flags, **(endpoint or {})}

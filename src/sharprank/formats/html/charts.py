@@ -90,7 +90,7 @@ def curve(points: Sequence[tuple[str, float]], *, level: float, level_name: str,
         level: drawn as a dashed line, called `level_name`.
     """
     values = [*(value for _, value in points), level]
-    room = 0.15 * (max(values) - min(values)) or 0.01
+    room = max(0.15 * (max(values) - min(values)), 0.01)
     scale = Scale(-0.3, len(points) - 0.7, min(values) - room, max(values) + room)
     places = [(scale.x(step), scale.y(value)) for step, (_, value) in enumerate(points)]
     marks = [
