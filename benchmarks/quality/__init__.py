@@ -1,0 +1,1 @@
+"""Quality of the rankings: what in a recipe matters, one factor at a time."""
