@@ -415,13 +415,19 @@ def test_the_keyboard_stops_it_at_once_and_keeps_what_was_made(endpoint, corpus,
     endpoint.script = lambda prompt, number: broken if number >= 12 else Answer(oracle(prompt))
     words = [sys.executable, "-m", "sharprank", "synthesize", "--corpus_path", str(corpus), "--generator", "llm"]
     words += ["--output_file", str(tmp_path / "rows.jsonl"), "--base_url", endpoint.url, "--model", "m"]
-    process = subprocess.Popen([*words, "--retry_seconds", "30"], stderr=subprocess.PIPE, text=True)
+
+    def hear_the_keyboard() -> None:  # which a test run in the background would not
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        [*words, "--retry_seconds", "30"], stderr=subprocess.PIPE, text=True, preexec_fn=hear_the_keyboard
+    )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and len(endpoint.prompts) < 14:
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=25)
     assert process.returncode == 130, said
     assert "run the same command again to continue" in said
     assert summary(tmp_path)["complete"] is False
