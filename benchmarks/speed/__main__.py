@@ -47,13 +47,14 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     size = FULL if options.full else QUICK
+    output = options.output or HERE / ("full.json" if options.full else "quick.json")
     report: dict[str, Any] = {"machine": machine(), "size": vars(size), "versions": versions(), "measured": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only or MEASUREMENTS:
             print(f"{name} (load average {os.getloadavg()[0]:.1f})", file=sys.stderr)
             report["measured"][name] = MEASUREMENTS[name](size, Path(folder))
+            write_json(output, report)  # after each, so that a run that is stopped leaves what it has
     print(render(report))
-    write_json(options.output or HERE / ("full.json" if options.full else "quick.json"), report)
     if options.docs:
         put_into(RESULTS, render(report))
 
