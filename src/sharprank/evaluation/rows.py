@@ -35,7 +35,7 @@ def read_row_task(config: EvaluationConfig, *, default_split: str = DEFAULT_SPLI
             f"--first_stage {config.first_stage} needs a collection to search, but {config.data} holds rows",
             fix="leave --first_stage out, or name a folder with corpus.jsonl, queries.jsonl and qrels/",
         )
-    keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
+    keys = RowKeys.of_flags(config)
     bad_rows = BadRows(config.on_bad_row)
     source = Source(config.data, config.sub_data_name, config.split)
     rows = read_rows(source, keys=keys, bad_rows=bad_rows, default_split=default_split)

@@ -32,6 +32,18 @@ class RowKeys:
     neg_scores: str = "neg_scores"
     prompt: str = "prompt"
 
+    @classmethod
+    def of_flags(cls, flags: Any) -> RowKeys:
+        """The names that a stage's flags give; where it has no flag for a field, the usual one."""
+        usual = cls()
+        return cls(
+            query=flags.query_key,
+            positives=flags.positive_key,
+            negatives=flags.negative_key,
+            pos_scores=getattr(flags, "pos_scores_key", usual.pos_scores),
+            neg_scores=getattr(flags, "neg_scores_key", usual.neg_scores),
+        )
+
 
 def read_rows(
     source: Source,

@@ -41,13 +41,7 @@ class AuditConfig:
     @property
     def keys(self) -> RowKeys:
         """Names of the fields."""
-        return RowKeys(
-            query=self.query_key,
-            positives=self.positive_key,
-            negatives=self.negative_key,
-            pos_scores=self.pos_scores_key,
-            neg_scores=self.neg_scores_key,
-        )
+        return RowKeys.of_flags(self)
 
     def check(self) -> None:
         """Refuse what cannot work.

@@ -80,7 +80,7 @@ def read_inputs(config: MineConfig, settings: Mapping[str, Any], root: Path, ran
     Raises:
         UserError: a bad row or passage (unless they are skipped), or a pool that the window does not fit.
     """
-    keys = _keys(config)
+    keys = RowKeys.of_flags(config)
     about_pool = {name: settings[name] for name in settings if name.startswith("candidate_pool")}
     about_rows = {name: settings[name] for name in settings if name.startswith(("input_file", "sub_data"))}
     common = {"layout": _LAYOUT, "on_bad_row": config.on_bad_row}
@@ -108,16 +108,6 @@ def read_inputs(config: MineConfig, settings: Mapping[str, Any], root: Path, ran
         say(f"note: the pool holds {len(pool):,} passages: ranks {low + 1}-{len(pool)} are sampled, not up to {high}")
     rows, queries = (TextStore(rows_folder / name) for name in ("rows", "queries"))
     return Inputs(StoredRows(rows, keys), queries, pool, rows_folder)
-
-
-def _keys(config: MineConfig) -> RowKeys:
-    return RowKeys(
-        query=config.query_key,
-        positives=config.positive_key,
-        negatives=config.negative_key,
-        pos_scores=config.pos_scores_key,
-        neg_scores=config.neg_scores_key,
-    )
 
 
 def _row_stores(rows_folder: Path, pool_folder: Path) -> list[Path]:

@@ -118,7 +118,7 @@ def _write(config: RunConfig, folder: Path) -> None:
 
 
 def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> list[TrainRow]:
-    keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
+    keys = RowKeys.of_flags(config)
     bad_rows = BadRows(config.on_bad_row)
     rows = list(read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split))
     for reason, count in sorted(bad_rows.counts.items()):

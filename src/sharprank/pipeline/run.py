@@ -84,7 +84,7 @@ def make_plan(config: RunConfig) -> Plan:
     from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 
     config.check()
-    _check_models(config)
+    config = replace(config, distillation_weight=_checked_models(config))
     data = plan_data(config)
     mined, reranker = config.folder / "mined.jsonl", config.folder / "reranker"
     first_stage = config.folder / f"{config.first_stage}.trec"
@@ -116,13 +116,21 @@ def make_plan(config: RunConfig) -> Plan:
     return Plan(data, mine, train, first_stage, (evaluations[0], evaluations[1]), validation)
 
 
-def _check_models(config: RunConfig) -> None:
-    """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
+def _checked_models(config: RunConfig) -> float:
+    """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining.
+
+    Returns:
+        How much the miner teaches: what it already ranks well, a reranker without a trained head need not find alone.
+    """
     from sharprank.models.checkpoint import open_reranker
     from sharprank.models.minilm import resolve_model
 
     resolve_model(config.embedder_name_or_path)
-    open_reranker(config.model_name_or_path).pair_tokenizer(config.max_len)
+    reranker = open_reranker(config.model_name_or_path)
+    reranker.pair_tokenizer(config.max_len)
+    if config.distillation_weight is not None:
+        return config.distillation_weight
+    return 0.0 if reranker.trained else 1.0
 
 
 def _report(config: RunConfig, plan: Plan) -> str:
@@ -170,7 +178,7 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
         output_file=output,
         model_name_or_path=config.embedder_name_or_path,
         embedding_cache=embedding_cache(config),
-        output_scores=distillation_weight(config) > 0 or None,
+        output_scores=True if config.distillation_weight else None,
         **config.settings(
             "range_for_sampling", "negative_number", "top_up", "on_bad_row", "query_key", "positive_key",
             "negative_key", "device", "dtype", "seed", "overwrite",
@@ -189,21 +197,12 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         report_to="none" if config.train_config is None else None,
         bf16=_trains_in_bf16(config) or None,
         learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
-        **teacher_flags(distillation_weight(config)),
+        **teacher_flags(config.distillation_weight or 0.0),
         **config.settings(
             "model_name_or_path", "train_group_size", "per_device_train_batch_size", "num_train_epochs", "max_steps",
             "max_len", "dropout", "query_key", "positive_key", "negative_key", "seed",
         ),
     )  # fmt: skip
-
-
-def distillation_weight(config: RunConfig) -> float:
-    """How much the miner teaches: what it already ranks well, a reranker without a trained head need not find alone."""
-    from sharprank.models.checkpoint import open_reranker
-
-    if config.distillation_weight is not None:
-        return config.distillation_weight
-    return 0.0 if open_reranker(config.model_name_or_path).trained else 1.0
 
 
 def teacher_flags(weight: float) -> dict[str, Any]:

@@ -81,13 +81,7 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
 
 
 def _form(data: DataOptions, *, run: str | None) -> GroupForm:
-    rows = RowKeys(
-        query=data.query_key,
-        positives=data.positive_key,
-        negatives=data.negative_key,
-        pos_scores=data.pos_scores_key,
-        neg_scores=data.neg_scores_key,
-    )
+    rows = RowKeys.of_flags(data)
     return GroupForm(
         rows=rows,
         passage=data.passage_key,

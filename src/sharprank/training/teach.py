@@ -133,7 +133,7 @@ def load_teacher(config: TeachConfig) -> Teacher:
 
 
 def _lessons(config: TeachConfig, bad_rows: BadRows) -> Iterator[Lesson]:
-    keys = RowKeys(query=config.query_key, positives=config.positive_key, negatives=config.negative_key)
+    keys = RowKeys.of_flags(config)
     source, found = Source(config.input_file, config.sub_data_name), False
     for record in iter_records(source, bad_rows=bad_rows):
         try:
