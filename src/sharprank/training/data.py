@@ -6,7 +6,7 @@ Everything that is wrong with the data for the chosen loss is said here, with fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
@@ -40,6 +40,7 @@ class TrainingData:
         test: to measure at the end; may be empty.
         scale: what the labels are worth.
         max_positives: see `draws.places`.
+        num_similar: training groups with a first-stage score for every passage; none where a teacher scored any.
     """
 
     train: list[Group]
@@ -47,6 +48,16 @@ class TrainingData:
     test: list[Group]
     scale: LabelScale
     max_positives: int | None
+    num_similar: int = 0
+
+    @property
+    def has_similarities(self) -> bool:
+        """Whether the first stage's scores can be a teacher's: all groups have them."""
+        return self.num_similar == len(self.train)
+
+    def taught_by_similarities(self) -> TrainingData:
+        """The same, with the first stage's scores as the teacher's."""
+        return replace(self, train=_taught_by_similarities(self.train))
 
 
 def read_training_data(data: DataOptions, objective: Objective, *, seed: int) -> TrainingData:
@@ -73,11 +84,15 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
     test = []
     if data.test_data is not None:
         test = _measured(Source(data.test_data), data, _form(data, run=data.test_run), read.scale, groups)
+    only_rows = set(read.forms) == {ROWS}
+    if objective.is_distilled and only_rows and _num_similar(groups) == len(groups):
+        groups = _taught_by_similarities(groups)
     _check_targets(groups, objective, data.train_data)
-    groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=set(read.forms) == {ROWS})
+    groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=only_rows)
     _say_skipped(bad_rows, data.train_data)
     evaluation = _measurable(evaluation, "the evaluation data") if evaluation else []
-    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data))
+    num_similar = _num_similar(groups) if only_rows else 0
+    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data), num_similar)
 
 
 def _form(data: DataOptions, *, run: str | None) -> GroupForm:
@@ -150,6 +165,20 @@ def _measurable(groups: Sequence[Group], where: str) -> list[Group]:
     if alike:
         say(f"note: {alike:,} of {len(judged):,} queries of {where} have passages of one relevance and are not ranked")
     return judged
+
+
+def _num_similar(groups: Sequence[Group]) -> int:
+    """Those with the miner's similarity for every passage; none where a teacher scored any."""
+    if any(group.teacher_scores not in (None, group.first_stage) for group in groups):
+        return 0
+    return sum(group.first_stage is not None and None not in group.first_stage for group in groups)
+
+
+def _taught_by_similarities(groups: Sequence[Group]) -> list[Group]:
+    """The groups, which have a first-stage score for every passage, with these as a teacher's."""
+    return [
+        replace(group, teacher_scores=tuple(s for s in group.first_stage or () if s is not None)) for group in groups
+    ]
 
 
 def _check_targets(groups: Sequence[Group], objective: Objective, where: str) -> None:

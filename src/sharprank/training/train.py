@@ -27,7 +27,8 @@ from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
 from sharprank.training.arithmetic import say_arithmetic
-from sharprank.training.card import write_card
+from sharprank.training.card import Made, write_card
+from sharprank.training.choices import Choices
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 from sharprank.training.curves import write_curves
 from sharprank.training.data import TrainingData, read_training_data
@@ -35,6 +36,7 @@ from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import measures_of
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
+from sharprank.training.settle import settle
 from sharprank.training.trainer import RerankTrainer
 
 # What may change between two runs of the same training without changing its result.
@@ -107,11 +109,12 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     if read.evaluation:
         args.rank_while_training(measures_of(read.evaluation)[0])
     checkpoint = model_options.open()
+    model_options, read, chosen = settle(model_options, args, read, checkpoint)
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
     checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
     settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
     output_dir = Path(str(args.output_dir))
-    state = _agreed_state(output_dir, settings, args)
+    state = _agreed_state(output_dir, settings, chosen, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
@@ -137,16 +140,19 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
-        return _finish(trainer, model_options, settings, LOADS_WITH[kind], test=read.test)
+        made = Made(settings, chosen, loads_with=LOADS_WITH[kind])
+        return _finish(trainer, model_options, made, test=read.test)
 
 
-def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
+def _agreed_state(
+    output_dir: Path, settings: dict[str, Any], chosen: Choices, args: RerankTrainingArguments
+) -> RunState:
     """What the first rank finds in the output folder (and clears there), told to all ranks."""
     agreed: list[Any] = [None]
     if args.process_index == 0:
         agreed[0] = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
         if not agreed[0].finished:
-            prepare_folder(output_dir, settings, agreed[0], overwrite=args.overwrite_output_dir)
+            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir)
     return broadcast_object_list(agreed)[0]
 
 
@@ -221,14 +227,7 @@ def _trainer(
     return trainer
 
 
-def _finish(
-    trainer: RerankTrainer,
-    options: ModelOptions,
-    settings: dict[str, Any],
-    loads_with: str,
-    *,
-    test: list[Group],
-) -> TrainingResult:
+def _finish(trainer: RerankTrainer, options: ModelOptions, made: Made, *, test: list[Group]) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
     output_dir = Path(str(trainer.args.output_dir))
     measures = trainer.evaluate() if trainer.evaluation is not None else {}
@@ -239,10 +238,9 @@ def _finish(
     if trainer.args.should_save:
         trainer.save_state()
         write_curves(output_dir, history)
-        card = {"settings": settings, "measures": test_measures or measures, "versions": versions()}
-        write_card(output_dir, **card, loads_with=loads_with)
+        write_card(output_dir, made, measures=test_measures or measures, versions=versions())
         more = {"measures": measures, "test_measures": test_measures, "versions": versions()}
-        write_run(output_dir, settings, finished=True, **more)
+        write_run(output_dir, made.settings, made.chosen, finished=True, **more)
     return TrainingResult(output_dir, measures, test_measures, history)
 
 
