@@ -131,6 +131,7 @@ def run_variant(work: Path, changes: Flags, seed: int) -> dict[str, Any]:
             "save_strategy": "no",
             "report_to": "none",
             "bf16": bf16_is_fast(device),
+            "validation_split": 0,
             "seed": seed,
             **on_cpu,
             **flags,

@@ -35,8 +35,9 @@ def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(word
         assert re.search(rf"^{re.escape(measure)} +0\.\d+ +0\.\d+ +[01]\.\d+ +[+-]\d", captured.out, re.MULTILINE)
     assert "7 judged queries" in captured.out and f"reranker: {world / 'out' / 'reranker'}" in captured.out
     assert re.search(r"^use: .*validation nDCG@10: first stage [01]\.\d+", captured.out, re.MULTILINE)
-    fusion = json.loads((world / "out" / "fusion.json").read_text())
-    assert fusion["by_weight"][f"{fusion['weight']:g}"] == max(fusion["by_weight"].values())
+    fusion = json.loads((world / "out" / "reranker" / "fusion.json").read_text())
+    assert fusion["by_weight"][f"{fusion['fitted_weight']:g}"] == max(fusion["by_weight"].values())
+    assert fusion["first_stage"] == "dense, top 10"
     for name in (
         "data/train.jsonl",
         "mined.jsonl",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from sharprank.formats.calibration import check_calibration
 from sharprank.metrics.ranking import check_measures
 
 TIMED_FOR_A_REPORT = 20
+AUTO = "auto"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
@@ -43,6 +45,13 @@ class EvaluationConfig:
         default=None, metadata={"help": "folder for a bi-encoder's finished embeddings, to be used again"}
     )
     depth: int = field(default=100, metadata={"help": "collection: passages of each query that are re-ranked"})
+    first_stage_weight: str | None = field(
+        default=None,
+        metadata={
+            "help": "collection: what the first stage's score counts beside the model's (0 to 1, both standardised "
+            "over a query's candidates), or auto: as fitted in training (fusion.json in the model's folder)"
+        },
+    )
     measures: list[str] | None = field(
         default=None,
         metadata={"help": "ir-measures names (default: nDCG@10 MRR@10 MAP Hit@1, and PairAccuracy for rows)"},
@@ -102,6 +111,7 @@ class EvaluationConfig:
         if self.run is not None and self.first_stage != "bm25":
             raise UserError("--run and --first_stage both name the first stage", fix="leave one of them out")
         self._check_calibrations()
+        self._check_weight()
         if not 0 <= self.threshold < 1:
             raise UserError(
                 f"--threshold {self.threshold} is no probability a pair could exceed", fix="use 0 <= threshold < 1"
@@ -141,6 +151,18 @@ class EvaluationConfig:
             )
         for path in named or ():
             check_calibration(path)
+
+    def _check_weight(self) -> None:
+        if self.first_stage_weight in (None, AUTO):
+            return
+        try:
+            weight = float(str(self.first_stage_weight))
+        except ValueError:
+            weight = math.nan
+        if not 0 <= weight <= 1:
+            raise UserError(
+                f"--first_stage_weight {self.first_stage_weight} is no share", fix="use a number from 0 to 1, or auto"
+            )
 
     def calibration_of(self, model: str) -> str | None:
         """The calibration file named for a model."""

@@ -23,6 +23,7 @@ from sharprank.formats.labels import LINEAR, Label, LabelScale, as_label
 from sharprank.formats.rows import RowKeys, no_rows, parse_row, similarities_of
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_run
+from sharprank.metrics.orders import best_first
 from sharprank.records import Group, Place, Record, TrainRow
 
 ROWS, PAIRS, LISTS, COLLECTION = "rows", "graded pairs", "lists", "a collection"
@@ -214,11 +215,14 @@ class _Reader:
             place = Place(f"{judgements}, query {query_id}")
             gathered = self.gathering.begin(data.queries[query_id], place)
             self.forms[COLLECTION] += 1
+            ranking = run.get(query_id, {})
+            candidates = {p: ranking[p] for p in best_first(ranking)[: self.form.run_depth]}
             for passage_id, relevance in judged.items():
-                self._judged(gathered, data.passages.get(passage_id), Member(place, label=float(relevance)))
-            lowest = Member(place, relevance=self.scale.lowest)
-            for passage_id in unjudged(run.get(query_id, {}), judged)[: self.form.run_depth]:
-                self._judged(gathered, data.passages.get(passage_id), lowest)
+                member = Member(place, label=float(relevance), first_stage=candidates.get(passage_id))
+                self._judged(gathered, data.passages.get(passage_id), member)
+            for passage_id in unjudged(ranking, judged)[: self.form.run_depth]:
+                member = Member(place, relevance=self.scale.lowest, first_stage=candidates.get(passage_id))
+                self._judged(gathered, data.passages.get(passage_id), member)
 
     def _judged(self, gathered: Any, text: str | None, member: Member) -> None:
         if text is None or not text.strip():

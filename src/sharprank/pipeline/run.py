@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.cli.options import parse
+from sharprank.formats.fusion import write_fusion
 from sharprank.formats.writers import atomic_open, write_json
-from sharprank.metrics.fusion import FusionFit
-from sharprank.metrics.ranking import average
+from sharprank.metrics.verdict import Verdict, recommend
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.data import RunData, plan_data, prepare_data
 from sharprank.pipeline.first_stage import embedding_cache, rank_first_stage
-from sharprank.pipeline.report import recommend, render
+from sharprank.pipeline.report import render
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 
@@ -81,7 +81,9 @@ def make_plan(config: RunConfig) -> Plan:
     first_stage = config.folder / f"{config.first_stage}.trec"
     mine = _parse(MineConfig, mine_words(config, data, mined), "sharprank mine")
     training = (ModelOptions, DataOptions, RerankTrainingArguments)
-    train = _parse(training, train_words(config, mined, reranker), "sharprank train")
+    options, rows, args = _parse(training, train_words(config, mined, reranker), "sharprank train")
+    # The validation queries are apart already, with the first stage's whole lists: no more are kept from training.
+    train = (options, replace(rows, validation_split=rows.validation_split or 0.0), args)
     evaluations = tuple(
         _parse(
             EvaluationConfig,
@@ -128,27 +130,25 @@ def _report(config: RunConfig, plan: Plan) -> str:
     if path.is_file() and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["settings"] == settings:
         say(f"{path}: done before")
         return path.read_text(encoding="utf-8").rstrip("\n")
-    fusion, weighed = _fusion(plan, config.folder / "fusion.json")
+    verdict = _verdict(config, plan)
     untrained, trained = (evaluate(evaluation) for evaluation in plan.evaluations)
-    together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=fusion.weight, seed=config.seed)
-    text = render(untrained, trained, together) + "\n" + recommend(fusion, weighed)
+    together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=verdict.fit.weight, seed=config.seed)
+    text = render(untrained, trained, together) + "\n" + recommend(verdict)
     with atomic_open(path) as file:
         file.write(text + "\n")
     write_json(about, manifest(command=["run"], settings=settings, inputs=inputs))
     return text
 
 
-def _fusion(plan: Plan, path: Path) -> tuple[FusionFit, float]:
-    """The weight of the first stage fitted on the validation queries, and what the first stage alone gets there."""
+def _verdict(config: RunConfig, plan: Plan) -> Verdict:
+    """What the validation queries say, written beside the reranker."""
     from sharprank.evaluation.evaluate import evaluate, read_task
-    from sharprank.evaluation.fusion import fit
+    from sharprank.evaluation.fusion import verdict_on
 
     result = evaluate(plan.validation)
-    measure = result.measures[0]
-    fusion = fit(read_task(plan.validation), result.models[0], measure=measure)
-    by_weight = {f"{weight:g}": value for weight, value in fusion.by_weight.items()}
-    write_json(path, {"weight": fusion.weight, "measure": measure, "by_weight": by_weight})
-    return fusion, average(result.first_stage or {})[measure]
+    verdict = verdict_on(read_task(plan.validation), result.models[0], seed=config.seed)
+    write_fusion(plan.reranker, verdict, first_stage=f"{config.first_stage}, top {config.depth}")
+    return verdict
 
 
 def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:

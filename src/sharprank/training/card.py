@@ -33,11 +33,13 @@ class Made:
         settings: those that decide the result of the run.
         chosen: those among them that no flag gave.
         loads_with: what else loads the model, in a sentence.
+        ending: the comparison with the first stage, if there was one.
     """
 
     settings: Mapping[str, Any]
     chosen: Choices
     loads_with: str
+    ending: str = ""
 
 
 def write_card(folder: Path, made: Made, *, measures: Mapping[str, float], versions: Mapping[str, str]) -> None:
@@ -66,6 +68,8 @@ def write_card(folder: Path, made: Made, *, measures: Mapping[str, float], versi
     if measures:
         lines += ["", "| measure on the evaluation groups | |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in measures.items()]
+    if made.ending:
+        lines += ["", "```", made.ending, "```"]
     lines += [_USE.format(path=folder.name, max_length=settings["max_len"], loads_with=made.loads_with)]
     lines += ["## How it was made", "", "```json", json.dumps(dict(settings), indent=1, ensure_ascii=False), "```", ""]
     lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]

@@ -32,6 +32,9 @@ SIMILARITIES_WEIGHT, SIMILARITIES_TEMPERATURE = 1.0, 0.05
 """The miner's cosines as a teacher's scores, beside the labels: embedding models are usually trained with such a
 temperature."""
 
+HELD_OUT_SHARE, HELD_OUT_FROM, HELD_OUT_AT_MOST = 0.1, 500, 500
+"""Queries kept from training to compare with the first stage at the end, and from how many on."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -94,6 +97,17 @@ def learning_rate(*, head_is_new: bool, width: int) -> float:
     if not head_is_new:
         return TRAINED_HEAD_LEARNING_RATE
     return float(f"{NEW_HEAD_LEARNING_RATE * OF_WIDTH / width:.1e}")
+
+
+def held_out_share(num_queries: int) -> float:
+    """The share of the queries that is kept for the comparison at the end.
+
+    >>> held_out_share(499), held_out_share(500), held_out_share(50_000)
+    (0.0, 0.1, 0.01)
+    """
+    if num_queries < HELD_OUT_FROM:
+        return 0.0
+    return min(HELD_OUT_SHARE, HELD_OUT_AT_MOST / num_queries)
 
 
 def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -> Choices:

@@ -6,7 +6,7 @@ before the first step. The same command run again continues from the last checkp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sharprank.training.choices import Choices
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 from sharprank.training.curves import write_curves
 from sharprank.training.data import TrainingData, read_training_data
+from sharprank.training.ending import conclude, first_stage_name
 from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import measures_of
@@ -67,7 +68,6 @@ _DECIDING = (
 )
 _DATA_DECIDING = (
     "train_split",
-    "validation_split",
     "run_depth",
     "query_key",
     "positive_key",
@@ -93,6 +93,7 @@ class TrainingResult:
     measures: dict[str, float] = field(default_factory=dict)
     test_measures: dict[str, float] = field(default_factory=dict)
     log_history: list[dict[str, Any]] = field(default_factory=list)
+    ending: str = ""
     was_finished: bool = False
 
 
@@ -141,7 +142,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
         made = Made(settings, chosen, loads_with=LOADS_WITH[kind])
-        return _finish(trainer, model_options, made, test=read.test)
+        return _finish(trainer, model_options, made, data, read)
 
 
 def _agreed_state(
@@ -193,6 +194,8 @@ def _settings(
         "query_max_len": data.query_max_len,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: getattr(data, name) for name in _DATA_DECIDING},
+        "validation_split": data.validation_split or None,
+        "kept_for_the_end": len(read.at_end),
         **{name: values[name] for name in _DECIDING},
     }
 
@@ -227,21 +230,33 @@ def _trainer(
     return trainer
 
 
-def _finish(trainer: RerankTrainer, options: ModelOptions, made: Made, *, test: list[Group]) -> TrainingResult:
+def _finish(
+    trainer: RerankTrainer, options: ModelOptions, made: Made, data: DataOptions, read: TrainingData
+) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
     output_dir = Path(str(trainer.args.output_dir))
-    measures = trainer.evaluate() if trainer.evaluation is not None else {}
+    evaluation, ending = trainer.evaluation, None
+    measures = trainer.evaluate() if evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
-    test_measures = trainer.measure(test) if test else {}
+    if read.at_end:
+        evaluation = trainer.fixed(read.at_end)
+        measures = trainer.ranked(evaluation)
+    if evaluation is not None:
+        where = {"run": data.first_stage_run, "model": str(output_dir)}
+        ending = conclude(evaluation.groups, evaluation.scores, evaluation.gains, **where, seed=trainer.args.seed)
+    test_measures = trainer.measure(read.test) if read.test else {}
     _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
         write_curves(output_dir, history)
+        if ending is not None:
+            ending.write(output_dir, first_stage=first_stage_name(data.first_stage_run))
+            made = replace(made, ending=ending.text)
         write_card(output_dir, made, measures=test_measures or measures, versions=versions())
         more = {"measures": measures, "test_measures": test_measures, "versions": versions()}
         write_run(output_dir, made.settings, made.chosen, finished=True, **more)
-    return TrainingResult(output_dir, measures, test_measures, history)
+    return TrainingResult(output_dir, measures, test_measures, history, ending=ending.text if ending else "")
 
 
 def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:
