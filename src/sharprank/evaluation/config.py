@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.calibration import check_calibration
+from sharprank.formats.fusion import check_weight
 from sharprank.metrics.ranking import check_measures
 
 TIMED_FOR_A_REPORT = 20
-AUTO = "auto"
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
@@ -111,7 +110,7 @@ class EvaluationConfig:
         if self.run is not None and self.first_stage != "bm25":
             raise UserError("--run and --first_stage both name the first stage", fix="leave one of them out")
         self._check_calibrations()
-        self._check_weight()
+        check_weight(self.first_stage_weight)
         if not 0 <= self.threshold < 1:
             raise UserError(
                 f"--threshold {self.threshold} is no probability a pair could exceed", fix="use 0 <= threshold < 1"
@@ -151,18 +150,6 @@ class EvaluationConfig:
             )
         for path in named or ():
             check_calibration(path)
-
-    def _check_weight(self) -> None:
-        if self.first_stage_weight in (None, AUTO):
-            return
-        try:
-            weight = float(str(self.first_stage_weight))
-        except ValueError:
-            weight = math.nan
-        if not 0 <= weight <= 1:
-            raise UserError(
-                f"--first_stage_weight {self.first_stage_weight} is no share", fix="use a number from 0 to 1, or auto"
-            )
 
     def calibration_of(self, model: str) -> str | None:
         """The calibration file named for a model."""

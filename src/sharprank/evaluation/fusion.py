@@ -6,17 +6,16 @@ from dataclasses import replace
 
 from sharprank.errors import UserError
 from sharprank.evaluation.collection import collection_folder
-from sharprank.evaluation.config import AUTO, EvaluationConfig
+from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.rerank import with_tails
 from sharprank.evaluation.result import ModelResult
 from sharprank.evaluation.task import RankingTask
-from sharprank.formats.fusion import read_fusion
+from sharprank.formats.fusion import weight_beside
 from sharprank.metrics.compare import compare
 from sharprank.metrics.fusion import fuse
 from sharprank.metrics.ranking import measure_run
 from sharprank.metrics.verdict import Verdict, judge
 from sharprank.models.minilm import weights_folder
-from sharprank.progress import say
 from sharprank.records import Run
 
 
@@ -34,15 +33,7 @@ def first_stage_weights(config: EvaluationConfig) -> list[float | None]:
             f"--first_stage_weight {asked}, but {config.data} are rows, which no first stage ranks",
             fix="name a collection folder, with --run or --first_stage",
         )
-    if asked != AUTO:
-        return [float(asked)] * len(config.model_name_or_path)
-    return [_stored_weight(model) for model in config.model_name_or_path]
-
-
-def _stored_weight(model: str) -> float:
-    weight, first_stage = read_fusion(weights_folder(model) or model)
-    say(f"note: the first stage counts {weight:g} beside {model}, as fitted with {first_stage}")
-    return weight
+    return [weight_beside(model, weights_folder(model), asked=asked) for model in config.model_name_or_path]
 
 
 def verdict_on(task: RankingTask, model: ModelResult, *, seed: int = 0) -> Verdict:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from sharprank.errors import UserError
 from sharprank.formats.writers import write_json
 from sharprank.metrics.verdict import Verdict
+from sharprank.progress import say
 
 FUSION_FILE = "fusion.json"
+AUTO = "auto"
 
 
 def write_fusion(folder: str | Path, verdict: Verdict, *, first_stage: str) -> None:
@@ -35,6 +38,48 @@ def write_fusion(folder: str | Path, verdict: Verdict, *, first_stage: str) -> N
         "by_weight": {f"{weight:g}": value for weight, value in verdict.fit.by_weight.items()},
     }
     write_json(Path(folder) / FUSION_FILE, record)
+
+
+def check_weight(asked: str | None) -> None:
+    """Refuse what is neither a share nor `auto`, before anything is read.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if asked in (None, AUTO):
+        return
+    try:
+        weight = float(str(asked))
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight <= 1:
+        raise UserError(f"--first_stage_weight {asked} is no share", fix="use a number from 0 to 1, or auto")
+
+
+def weight_beside(model: str, folder: str | Path | None, *, asked: str) -> float:
+    """The weight asked for; with `auto` the one stored beside the model, and it is said what it was fitted with.
+
+    Args:
+        model: as the user calls it.
+        folder: where its files lie; None where they are not here.
+
+    Raises:
+        UserError: nothing is stored.
+    """
+    if asked != AUTO:
+        return float(asked)
+    weight, first_stage = read_fusion(folder or model)
+    say(f"note: the first stage counts {weight:g} beside {model}, as fitted with {first_stage}")
+    return weight
+
+
+def stored_weight(folder: str | Path | None) -> float | None:
+    """The weight stored in a reranker's folder; None where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return read_fusion(folder)[0] if folder is not None and (Path(folder) / FUSION_FILE).is_file() else None
 
 
 def read_fusion(folder: str | Path) -> tuple[float, str]:

@@ -50,6 +50,20 @@ def standardised(scores: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(scores, centred.tolist(), strict=True))
 
 
+def fuse_scores(first_stage: Sequence[float], reranked: Sequence[float], weight: float) -> list[float]:
+    """(1 - weight) * reranked + weight * first stage, both standardised: one query's candidates, in one order.
+
+    >>> fuse_scores([1.0, 3.0], [5.0, 1.0], 0.25)
+    [0.5, -0.5]
+    """
+    run = fuse(
+        {"": {str(place): score for place, score in enumerate(first_stage)}},
+        {"": {str(place): score for place, score in enumerate(reranked)}},
+        weight,
+    )
+    return list(run[""].values())
+
+
 def fuse(first_stage: Mapping[str, Mapping[str, float]], reranked: Run, weight: float) -> Run:
     """(1 - weight) * reranked + weight * first stage, of each query's re-ranked candidates.
 
