@@ -163,3 +163,23 @@ def test_under_torchrun_a_mistake_is_said_once_and_the_exit_code_is_not_zero(arg
     assert result.returncode != 0
     assert result.stderr.count("--max_len 999 is more than the 128 positions") == 1
     assert "fix: use --max_len 128" in result.stderr
+
+
+def test_two_processes_choose_what_one_chooses_and_end_with_its_comparison(tiny_encoder, tmp_path, capsys):
+    similar = [
+        {**row, "pos_similarity": [0.5], "neg_similarity": [0.7, 0.4, 0.3, 0.2, 0.1]} for row in make_rows(24, 1)
+    ]
+    data = write_rows(tmp_path / "mined.jsonl", similar)
+    words = ["-m", tiny_encoder, "--train_data", data, "--validation_split", 0.3, "--max_steps", 4, "--dropout", 0.0]
+    assert main([str(word) for word in [*words, "--output_dir", tmp_path / "1"]]) == 0
+    alone = capsys.readouterr().out
+    result = torchrun(2, [str(word) for word in [*words, "--output_dir", tmp_path / "2"]])
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("chosen (a flag overrules)") == 1
+    assert "--per_device_train_batch_size 4 --num_train_epochs 3 (17 queries)" in result.stderr
+    runs = [json.loads((tmp_path / name / RUN_FILE).read_text()) for name in "12"]
+    assert runs[0]["settings"] == runs[1]["settings"] and runs[0]["settings"]["global_batch_size"] == 8
+    ranked = [text[text.index("7 validation queries") :].splitlines()[:2] for text in (alone, result.stdout)]
+    assert ranked[0] == ranked[1]
+    first = [json.loads((tmp_path / name / RUN_FILE).read_text())["measures"] for name in "12"]
+    assert first[0] == pytest.approx(first[1], abs=0.05)
