@@ -34,8 +34,8 @@ def test_in_between_it_is_the_weighted_sum_of_standardised_scores():
     assert "beyond" not in fused
 
 
-def noisy(rng, quality):
-    return {f"q{i}": {f"p{j}": float((j == 0) * quality + rng.normal()) for j in range(10)} for i in range(300)}
+def noisy(rng, quality, num=300):
+    return {f"q{i}": {f"p{j}": float((j == 0) * quality + rng.normal()) for j in range(10)} for i in range(num)}
 
 
 def test_two_independent_sources_are_better_together_than_alone():
@@ -54,5 +54,17 @@ def test_a_useless_reranker_gets_no_weight_and_a_useless_first_stage_none_either
     assert fit_fusion(qrels, noisy(rng, -3.0), noisy(rng, 3.0)).weight == 0.0
 
 
-def test_of_equally_good_weights_the_smallest_is_taken():
-    assert fit_fusion({"q": {"b": 1}}, {"q": {"a": 0.0, "b": 1.0}}, {"q": {"a": 0.0, "b": 1.0}}).weight == 0.0
+def test_of_weights_that_the_queries_cannot_tell_apart_the_least_one_sided_is_taken():
+    same = {"q": {"a": 0.0, "b": 1.0}}
+    assert fit_fusion({"q": {"b": 1}}, same, same).weight == 0.5
+    assert fit_fusion({"q": {"b": 1}}, same, same, weights=(0.0, 0.4, 0.6, 1.0)).weight == 0.4
+
+
+def test_few_queries_do_not_lure_the_weight_to_one_side():
+    """Two equally good sources: one half is right, and the best of eleven on 25 queries is often far from it."""
+    rng = np.random.default_rng(3)
+    qrels = {f"q{i}": {"p0": 1} for i in range(25)}
+    fits = [fit_fusion(qrels, noisy(rng, 1.5, 25), noisy(rng, 1.5, 25)) for _ in range(20)]
+    lucky = [max(fit.by_weight, key=fit.by_weight.__getitem__) for fit in fits]
+    off, luck_off = (np.mean(np.abs(np.array(found) - 0.5)) for found in ([fit.weight for fit in fits], lucky))
+    assert off < 0.7 * luck_off

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sharprank.metrics.fusion import NUM_FOLDS, WEIGHTS, cross_fitted, fuse
-from sharprank.metrics.ranking import average, measure_run
+from sharprank.metrics.fusion import NUM_FOLDS, cross_fitted, fit_fusion, fuse
+from sharprank.metrics.ranking import measure_run
 from sharprank.metrics.verdict import judge, recommend
 
 MEASURES = ("nDCG@10", "MRR@10")
@@ -23,14 +23,13 @@ def world(num_queries, first, second, seed=0, size=10):
     return {q: {"p0": 1} for q in queries}, run(first), run(second)
 
 
-def test_each_fold_is_measured_by_the_weight_that_is_best_on_the_others():
+def test_each_fold_is_measured_by_the_weight_fitted_on_the_others():
     qrels, first, reranked = world(23, 1.0, 1.2)
     found = cross_fitted(qrels, first, reranked, measures=MEASURES)
     for fold in range(NUM_FOLDS):
         mine = list(qrels)[fold::NUM_FOLDS]
         rest = {q: judged for q, judged in qrels.items() if q not in mine}
-        means = [average(measure_run(rest, fuse(first, reranked, w), ["nDCG@10"]))["nDCG@10"] for w in WEIGHTS]
-        weight = WEIGHTS[int(np.argmax(np.round(means, 12)))]
+        weight = fit_fusion(rest, first, reranked).weight
         expected = measure_run({q: qrels[q] for q in mine}, fuse(first, reranked, weight), MEASURES)
         for measure in MEASURES:
             assert {q: found[measure][q] for q in mine} == expected[measure]
@@ -42,8 +41,7 @@ def test_a_weight_measured_where_it_was_not_fitted_makes_no_gain_of_noise():
     for seed in range(20):
         verdict = judge(*world(30, 0.0, 0.0, seed=seed), measures=MEASURES)
         best = max(verdict.alone[0].first, verdict.alone[0].reranked)
-        flattering = verdict.fit.by_weight[verdict.fit.weight]
-        assert flattering >= best - 1e-12
+        flattering = max(verdict.fit.by_weight.values())
         gains.append((flattering - best, verdict.fused[0].reranked - best))
     in_sample, cross = np.mean(gains, axis=0)
     assert in_sample > 0.005 > cross

@@ -87,17 +87,15 @@ def fit_fusion(
     measure: str = "nDCG@10",
     weights: Sequence[float] = WEIGHTS,
 ) -> FusionFit:
-    """The weight with the best mean measure on validation queries; of equally good ones the smallest.
+    """The weight to use, by the mean of a measure over validation queries (see `_choose`).
 
     Args:
         qrels: judgements of the validation queries.
         first_stage, reranked: scores of the same candidates.
     """
-    by_weight = {
-        weight: average(measure_run(qrels, fuse(first_stage, reranked, weight), [measure]))[measure]
-        for weight in weights
-    }
-    return FusionFit(_best(by_weight), measure, by_weight)
+    tried = {weight: measure_run(qrels, fuse(first_stage, reranked, weight), [measure])[measure] for weight in weights}
+    by_weight = {weight: average({measure: values})[measure] for weight, values in tried.items()}
+    return FusionFit(_choose(tried, list(qrels)), measure, by_weight)
 
 
 def cross_fitted(
@@ -125,17 +123,37 @@ def cross_fitted(
     for fold in range(num_folds):
         measured = list(qrels)[fold::num_folds]
         others = qrels.keys() - set(measured)
-        weight = _best(
-            {
-                weight: math.fsum(values[fitted][query_id] for query_id in others if query_id in values[fitted])
-                for weight, values in tried.items()
-            }
-        )
+        weight = _choose({weight: values[fitted] for weight, values in tried.items()}, list(others))
         for measure, values in tried[weight].items():
             found[measure] |= {query_id: values[query_id] for query_id in measured if query_id in values}
     return found
 
 
-def _best(by_weight: Mapping[float, float]) -> float:
-    """The weight with the highest value; of equally good ones the smallest."""
-    return max(by_weight, key=lambda weight: (by_weight[weight], -weight))
+def _choose(tried: Mapping[float, Mapping[str, float]], queries: Sequence[str]) -> float:
+    """The weight nearest to one half of those that these queries cannot tell from the best one.
+
+    A hundred queries seldom tell a weight from its neighbours, and the best of eleven is partly luck. So every weight
+    whose paired difference from the best is within a standard error counts as equally good (the one-standard-error
+    rule of Breiman et al., Classification and Regression Trees, 1984), and the least one-sided of them is taken; of two
+    equally near, the one that trusts the reranker more.
+
+    Args:
+        tried: {weight: {query_id: value}}.
+        queries: the ones to look at; those without a value are left out.
+    """
+    measured = [query_id for query_id in queries if all(query_id in values for values in tried.values())]
+    if not measured:
+        return min(tried, key=_one_sided)
+    values = {weight: np.array([found[query_id] for query_id in measured]) for weight, found in tried.items()}
+    best = max(values.values(), key=lambda found: found.mean())
+    return min((weight for weight, found in values.items() if _is_level(best - found)), key=_one_sided)
+
+
+def _is_level(lost: np.ndarray) -> bool:
+    """Whether the mean of paired differences is within its standard error of 0 (exactly 0 counts as level)."""
+    error = lost.std(ddof=1) / math.sqrt(len(lost)) if len(lost) > 1 else 0.0
+    return bool(lost.mean() <= error + 1e-12)
+
+
+def _one_sided(weight: float) -> tuple[float, float]:
+    return (round(abs(weight - 0.5), 9), weight)
