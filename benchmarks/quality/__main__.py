@@ -13,12 +13,19 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, MissingTime, ordered, run_cell
+from benchmarks.marks import put_into
+from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, ordered, run_cell
+from benchmarks.quality.compare import compare
 from benchmarks.quality.prepared import COLLECTIONS
+from benchmarks.quality.table import render
+from sharprank.formats.writers import write_json
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent.parent / "docs" / "results.md"
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run what is missing."""
+    """Run what is missing, compare what is there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the given collections; python_docs needs none")
     parser.add_argument("--work", type=Path, default=Path("out/quality"), help="where everything is kept")
@@ -29,19 +36,32 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=150_000, help="useful tokens of a training")
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--keep", action="store_true", help="keep the weights after scoring")
+    parser.add_argument("--report", action="store_true", help="train nothing: only compare what is done")
+    parser.add_argument("--output", type=Path, default=HERE / "results.json", help="the figures")
+    parser.add_argument("--docs", action="store_true", help="put the tables into docs/results.md")
     options = parser.parse_args(argv)
     bench = Bench(
         data=options.data, work=options.work, tokens=options.tokens, max_len=options.max_len, keep=options.keep
     )
-    for cell in ordered(options.collections, options.systems, options.budgets, options.seeds):
-        start = time.perf_counter()
-        try:
-            result = run_cell(bench, cell)
-        except MissingTime as missing:
-            print(f"{cell}: left out, {missing}", file=sys.stderr)
-            continue
-        took = f"{result['steps']} steps, {result['tokens']} tokens, {result['cpu']:.0f} CPU s of training"
-        print(f"{cell}: {took}; {time.perf_counter() - start:.0f} s in all", file=sys.stderr, flush=True)
+    if not options.report:
+        for cell in ordered(options.collections, options.systems, options.budgets, options.seeds):
+            _run(bench, cell)
+    report = compare(bench, options.collections, options.budgets, options.seeds)
+    write_json(options.output, report)
+    print(render(report))
+    if options.docs:
+        put_into(RESULTS, render(report), name="quality")
+
+
+def _run(bench: Bench, cell: Cell) -> None:
+    start = time.perf_counter()
+    try:
+        result = run_cell(bench, cell)
+    except MissingTime as missing:
+        print(f"{cell}: left out, {missing}", file=sys.stderr)
+        return
+    took = f"{result['steps']} steps, {result['tokens']} tokens, {result['cpu']:.0f} CPU s of training"
+    print(f"{cell}: {took}; {time.perf_counter() - start:.0f} s in all", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

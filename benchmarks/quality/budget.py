@@ -10,6 +10,7 @@ import functools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 TOLERANCE = 0.03
@@ -93,9 +94,12 @@ class Cut:
 
 
 class Lengths:
-    """Tokens of texts without special tokens; each text is tokenised once."""
+    """Tokens of texts without special tokens, by the tokenizer in `start`; each text is tokenised once."""
 
-    def __init__(self, tokenizer: Any, texts: Iterable[str]) -> None:
+    def __init__(self, start: Path, texts: Iterable[str]) -> None:
+        from transformers import AutoTokenizer
+
+        tokenizer: Any = AutoTokenizer.from_pretrained(start)
         distinct = list(dict.fromkeys(texts))
         ids = tokenizer(distinct, add_special_tokens=False, verbose=False)["input_ids"] if distinct else []
         self._lengths = {text: len(row) for text, row in zip(distinct, ids, strict=True)}

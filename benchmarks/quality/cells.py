@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks.quality import with_flagembedding, with_sentence_transformers
+from benchmarks.quality import with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Effort, check_tokens, steps_for
 from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
 from sharprank.formats.trec import write_run
@@ -29,7 +29,10 @@ OURS = "sharprank"
 SYSTEMS: dict[str, ModuleType] = {
     "flagembedding": with_flagembedding,
     "sentence-transformers": with_sentence_transformers,
+    OURS: with_sharprank,
 }
+"""Ours last, so that the peers' cells are there when ours is tuned no more."""
+
 TOKENS, WALL = "tokens", "wall"
 BUDGETS = (TOKENS, WALL)
 SCORED = (VALIDATION, TEST)
@@ -159,10 +162,7 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
         return steps_for(ours["cpu"], own["cpu"] / own["steps"])
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    return steps_for(bench.tokens, SYSTEMS[cell.system].tokens_per_step(mined, tokenizer, max_len=bench.max_len))
+    return steps_for(bench.tokens, SYSTEMS[cell.system].tokens_per_step(mined, start, max_len=bench.max_len))
 
 
 def _start(bench: Bench, seed: int) -> Path:

@@ -85,15 +85,15 @@ def _search(pool: Sequence[str], queries: Sequence[str], cache: Path) -> np.ndar
     return np.load(path)
 
 
-def _arguments_lengths(max_len: int) -> dict[str, int]:
+def _arguments_lengths(max_len: int) -> dict[str, Any]:
     """A quarter of the pair for the query, as far as FlagEmbedding lets the two parts be set."""
     return {"query_max_len": max_len // 4, "passage_max_len": max_len - max_len // 4}
 
 
-def tokens_per_step(mined: Path, tokenizer: Any, *, max_len: int) -> float:
+def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
     """Expected useful tokens of a step: a drawn positive and drawn negatives of each group."""
     rows = read_lines(mined)
-    lengths = Lengths(tokenizer, (text for row in rows for text in (row["query"], *row["pos"], *row["neg"])))
+    lengths = Lengths(start, (text for row in rows for text in (row["query"], *row["pos"], *row["neg"])))
     query, passage = _arguments_lengths(max_len).values()
     cut = Cut(max_len, query + passage // 4, passage + query // 2)  # what its dataset keeps of each part
     groups = [

@@ -6,7 +6,6 @@ The settings are those of its `examples/cross_encoder/training/rerankers/trainin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from benchmarks.quality.budget import Cut, Effort, Lengths, measured
 from benchmarks.quality.prepared import Prepared, read_lines
@@ -43,10 +42,10 @@ def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
     write_jsonl(output, (dict(row) for row in mined))
 
 
-def tokens_per_step(mined: Path, tokenizer: Any, *, max_len: int) -> float:
+def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
     """Expected useful tokens of a step."""
     rows = read_lines(mined)
-    lengths = Lengths(tokenizer, (text for row in rows for text in (row["query"], row["passage"])))
+    lengths = Lengths(start, (text for row in rows for text in (row["query"], row["passage"])))
     return PAIRS_A_STEP * sum(lengths.mean(row["query"], [row["passage"]], Cut(max_len)) for row in rows) / len(rows)
 
 
