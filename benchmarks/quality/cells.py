@@ -193,7 +193,8 @@ def _score(bench: Bench, cell: Cell, collection: Prepared) -> None:
     scorer = PairScorer.load(str(folder / "model"), max_length=bench.max_len, dtype="auto")
     for split in SCORED:
         texts = collection.read(split)
-        run = scorer.score_many(texts.queries, texts.passages, collection.first_stage(split))
+        candidates = {query_id: list(ranking) for query_id, ranking in collection.first_stage(split).items()}
+        run = scorer.score_many(texts.queries, texts.passages, candidates)
         write_run(folder / f"{split}.trec", run, tag=cell.system)
 
 

@@ -109,8 +109,8 @@ def _tests(found: Mapping[Cell, Values], first: PerQuery) -> Iterable[dict[str, 
             theirs = {cell.seed: cell for cell in cells}
             seeds = [seed for seed in ours if seed in theirs]
             if system != OURS and seeds:
-                pair = [over_seeds([found[side[seed]][kind] for seed in seeds]) for side in (ours, theirs)]
-                yield _test(*pair, {"kind": kind, "against": system, "budget": budget, "seeds": seeds})
+                a, b = (over_seeds([found[side[seed]][kind] for seed in seeds]) for side in (ours, theirs))
+                yield _test(a, b, {"kind": kind, "against": system, "budget": budget, "seeds": seeds})
 
 
 def _test(mine: PerQuery, theirs: PerQuery, what: dict[str, Any]) -> dict[str, Any]:
