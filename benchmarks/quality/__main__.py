@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, ordered, run_cell
 from benchmarks.quality.compare import compare
@@ -36,10 +38,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=150_000, help="useful tokens of a training")
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--keep", action="store_true", help="keep the weights after scoring")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every side")
     parser.add_argument("--report", action="store_true", help="train nothing: only compare what is done")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", help="the figures")
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/results.md")
     options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
     bench = Bench(
         data=options.data, work=options.work, tokens=options.tokens, max_len=options.max_len, keep=options.keep
     )
