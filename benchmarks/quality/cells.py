@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.quality import with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Effort, check_tokens, steps_for
 from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
+from sharprank.errors import UserError
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import write_json
 from sharprank.provenance import versions
@@ -95,14 +96,23 @@ def ordered(
 
 
 def read_result(bench: Bench, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave, None before it is done."""
+    """What a cell gave, None before it is done.
+
+    Raises:
+        UserError: it was trained with another pair length.
+    """
     path = bench.folder(cell) / "result.json"
-    return _json(path) if path.exists() else None
+    return _json(path, bench) if path.exists() else None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """One JSON document."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def _json(path: Path, bench: Bench) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["max_len"] != bench.max_len:
+        raise UserError(
+            f"{path}: trained with pairs of {found['max_len']} tokens, not {bench.max_len}",
+            fix="use another --work folder for another --max_len",
+        )
+    return found
 
 
 def run_cell(bench: Bench, cell: Cell) -> dict[str, Any]:
@@ -133,7 +143,7 @@ def _trained(bench: Bench, cell: Cell, collection: Prepared) -> dict[str, Any]:
     folder = bench.folder(cell)
     about = folder / "trained.json"
     if about.exists() and (folder / "model").is_dir():
-        return _json(about)
+        return _json(about, bench)
     shutil.rmtree(folder / "model", ignore_errors=True)
     system, mined = SYSTEMS[cell.system], _mined(bench, cell, collection)
     start = _start(bench, cell.seed)

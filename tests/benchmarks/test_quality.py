@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,14 @@ def test_a_cell_that_is_done_is_not_done_again(bench, monkeypatch):
     assert not (bench.folder(cell) / "model").exists()
 
 
+def test_a_cell_of_another_pair_length_is_not_taken_for_this_one(bench, monkeypatch):
+    use(monkeypatch, flagembedding=FakeSystem())
+    cell = Cell("scifact", "flagembedding", TOKENS, 42)
+    run_cell(bench, cell)
+    with pytest.raises(UserError, match="trained with pairs of 32 tokens, not 64"):
+        run_cell(replace(bench, max_len=64), cell)
+
+
 def test_a_cell_stopped_in_training_trains_again_on_the_rows_it_mined(bench, monkeypatch):
     broken, whole = FakeSystem(fails=True), FakeSystem()
     cell = Cell("scifact", "flagembedding", TOKENS, 42)
@@ -214,7 +223,7 @@ def write_cell(bench: Bench, cell: Cell, *, good: bool) -> None:
             for p, score in ranking.items()
         ]
         (folder / f"{split}.trec").write_text("".join(lines))
-    effort = {"steps": 10, "tokens": 1000, "wall": 3.0, "cpu": 2.0}
+    effort = {"steps": 10, "tokens": 1000, "max_len": bench.max_len, "wall": 3.0, "cpu": 2.0}
     (folder / "result.json").write_text(json.dumps({"collection": cell.collection, "seed": cell.seed, **effort}))
 
 
