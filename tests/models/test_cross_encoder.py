@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sharprank.errors import UserError
+from sharprank.models.checkpoint import PLAIN, Asked
 from sharprank.models.cross_encoder import check_max_length, load_cross_encoder, save_cross_encoder
 from sharprank.models.minilm import resolve_model
 
@@ -22,11 +23,12 @@ def test_a_half_precision_checkpoint_is_loaded_in_float32(tiny_bert, tmp_path):
 
 
 def test_an_encoder_gets_a_head_from_the_seed_and_it_is_said(tiny_encoder, capsys):
-    first, _ = load_cross_encoder(str(tiny_encoder), seed=1)
+    plain = Asked(pooling=PLAIN)
+    first, _ = load_cross_encoder(str(tiny_encoder), seed=1, asked=plain)
     assert "untrained" in capsys.readouterr().err
     torch.manual_seed(99)
-    second, _ = load_cross_encoder(str(tiny_encoder), seed=1)
-    other, _ = load_cross_encoder(str(tiny_encoder), seed=2)
+    second, _ = load_cross_encoder(str(tiny_encoder), seed=1, asked=plain)
+    other, _ = load_cross_encoder(str(tiny_encoder), seed=2, asked=plain)
     assert torch.equal(first.classifier.weight, second.classifier.weight)
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
 

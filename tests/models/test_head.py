@@ -1,4 +1,4 @@
-"""An encoder without a head gets one that looks at all tokens from the start, in a plain transformers checkpoint."""
+"""An encoder's plain new head looks at all tokens from the start, in a checkpoint that needs no code of ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from sharprank.models.checkpoint import PLAIN, Asked
 from sharprank.models.cross_encoder import load_cross_encoder, save_cross_encoder
 from sharprank.models.head import MEAN_WEIGHT, add_mean_layer
 
@@ -30,7 +31,7 @@ def test_the_new_layer_adds_the_mean_of_all_tokens_to_the_first(tiny_encoder):
 
 
 def test_every_weight_of_the_new_layer_that_matters_receives_a_gradient(tiny_encoder):
-    model, _ = load_cross_encoder(str(tiny_encoder), packed=False, for_training=True)
+    model, _ = load_cross_encoder(str(tiny_encoder), packed=False, for_training=True, asked=Asked(pooling=PLAIN))
     model(**inputs(tiny_encoder)).logits.sum().backward()
     layer = model.bert.encoder.layer[-1]
     for weight in (layer.attention.self.query.weight, layer.attention.self.value.weight, layer.output.dense.weight):
@@ -53,7 +54,9 @@ def test_the_saved_model_scores_alike_in_plain_transformers(family, request, tmp
         whole = request.getfixturevalue(f"tiny_{family}")
         AutoModel.from_pretrained(whole).save_pretrained(folder)
         AutoTokenizer.from_pretrained(whole).save_pretrained(folder)
-    model, tokenizer = load_cross_encoder(str(folder), packed=False, seed=5, for_training=True)
+    model, tokenizer = load_cross_encoder(
+        str(folder), packed=False, seed=5, for_training=True, asked=Asked(pooling=PLAIN)
+    )
     expected = model.eval()(**inputs(folder)).logits
     save_cross_encoder(model, tokenizer, tmp_path / "saved")
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()

@@ -23,11 +23,14 @@ from sharprank.models.packing import enable_packing, is_bert_like, is_decoder, r
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
 from sharprank.models.recipe import KEY, Recipe, stored_recipe
-from sharprank.models.scored import POOLINGS, answering_class, pooled_class, read_answers
+from sharprank.models.scored import HEADS, MAXSIM, answering_class, pooled_class, read_answers
 from sharprank.progress import say
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens of a pair, unless asked otherwise or trained otherwise; less where the model's own limit is lower."""
+
+PLAIN = "plain"
+"""What `--pooling` calls the family's own classification head."""
 
 
 _CLASSIFIER = (
@@ -39,6 +42,10 @@ LOADS_WITH = {
     "new_head": _CLASSIFIER,
     "pooled": "It is an encoder with a pooling and a linear head: sentence-transformers' `CrossEncoder` loads it as "
     "well (not where the pooling is `weighted`), and `AutoModel` the encoder alone.",
+    MAXSIM: "It is an encoder with a head that compares tokens, whose code is beside it in `modeling_maxsim.py`. With "
+    "`trust_remote_code=True`, `AutoModelForSequenceClassification`, sentence-transformers' `CrossEncoder` and "
+    "FlagEmbedding's `FlagReranker` load it as well; without, they would draw a new head. (`--pooling plain` trains a "
+    "head that needs no code.)",
     "answers": "It is a plain transformers language model: `AutoModelForCausalLM` loads it as well, and its score is "
     "the logit of an answer. The prompt and the answers are in `config.json` under `sharprank`.",
     "adapter": "It is a LoRA adapter: peft loads it onto its base model, which `adapter_config.json` names.",
@@ -51,7 +58,7 @@ class Asked:
     """What the user asks of a model's use; None leaves a choice to the checkpoint.
 
     Attributes:
-        pooling: a pooling head in place of the family's own.
+        pooling: a head of ours in place of the family's own, or "plain" for the family's.
         prompt: name or JSON file of a prompt.
         instruction: in place of the prompt's own.
     """
@@ -62,8 +69,8 @@ class Asked:
 
     def check(self) -> None:
         """Refuse what cannot work."""
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise UserError(f"--pooling {self.pooling!r} is unknown", fix=f"use one of: {', '.join(POOLINGS)}")
+        if self.pooling is not None and self.pooling not in (*HEADS, PLAIN):
+            raise UserError(f"--pooling {self.pooling!r} is unknown", fix=f"use one of: {', '.join((*HEADS, PLAIN))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,22 +129,29 @@ class Checkpoint:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = load_weights(self._class(), self.path, config=copy.deepcopy(self.config), **self._hub())
+            config = copy.deepcopy(self.config)
+            self.recipe.store(config)
+            model = load_weights(self._class(), self.path, config=config, **self._hub())
         if self.kind == "new_head":
             add_mean_layer(model)
         if self.kind == "answers":
             assert self.recipe.prompt is not None
             read_answers(model, answer_ids(self.recipe.prompt, self.tokenizer))
         if not self.trained and not for_training:
-            say(f"note: {self.name} has no classification head; its new head (seed {seed}) is untrained")
+            head = "compares tokens and" if self.recipe.pooling == MAXSIM else f"(seed {seed})"
+            say(f"note: {self.name} has no classification head; its new head {head} is untrained")
         if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
             say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
-        self.recipe.store(model.config)
         if self.adapter is not None:
             return load_adapter(model, self.adapter, trainable=lora is not None)
         if lora is not None:
             return add_adapter(model, lora, base=self.base, seed=seed, fresh_parts=self._fresh_parts(model))
         return model
+
+    @property
+    def loads_with(self) -> str:
+        """What else loads what is saved of this model, a sentence or two."""
+        return LOADS_WITH[MAXSIM if self.recipe.pooling == MAXSIM else self.kind]
 
     @property
     def base(self) -> str:
@@ -199,7 +213,7 @@ def open_reranker(
     if adapter is not None and adapter.recipe is not None:
         setattr(config, KEY, adapter.recipe)
     recipe = stored_recipe(config, where=name)
-    kind, trained = _kind(config, recipe, asked)
+    kind, trained = _kind(config, recipe, asked, tokenizer)
     recipe = _recipe(recipe, asked, kind, tokenizer, name=name)
     _check(config, recipe, kind, name=name)
     if config.pad_token_id is None:
@@ -236,24 +250,35 @@ def resolve_base(adapter: Adapter) -> str:
         ) from error
 
 
-def _kind(config: Any, recipe: Recipe, asked: Asked) -> tuple[str, bool]:
+def _kind(config: Any, recipe: Recipe, asked: Asked, tokenizer: Any) -> tuple[str, bool]:
     """What the model is made of, and whether its head was trained; decided by its architecture, never by its name."""
     names = config.architectures or []
-    if asked.pooling is not None:
+    if asked.pooling in HEADS:
         return "pooled", recipe.pooling == asked.pooling
-    if recipe.pooling is not None:
+    if recipe.pooling is not None and asked.pooling is None:
         return "pooled", True
     if any("ForSequenceClassification" in name for name in names):
         return "head", True
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) and is_decoder(config):
         return "answers", True
+    if asked.pooling is None and asked.prompt is None and recipe.prompt is None and _separates(config, tokenizer):
+        return "pooled", False
     return "new_head", False
+
+
+def _separates(config: Any, tokenizer: Any) -> bool:
+    """Whether query and passage can be told apart in a pair's tokens, as `maxsim` has to."""
+    return tokenizer.sep_token_id is not None and not is_decoder(config) and not config.is_encoder_decoder
 
 
 def _recipe(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, *, name: str) -> Recipe:
     """The stored recipe with what is asked for in its place, and a prompt where a language model has none."""
     if kind == "pooled":
-        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling)
+        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or MAXSIM)
+        separator = recipe.separator or tokenizer.sep_token_id
+        recipe = replace(recipe, separator=separator if recipe.pooling == MAXSIM else None)
+    elif asked.pooling == PLAIN:
+        recipe = replace(recipe, pooling=None, separator=None)
     if asked.prompt is not None:
         recipe = replace(recipe, prompt=read_prompt(asked.prompt))
     if kind == "answers" and recipe.prompt is None:
@@ -279,6 +304,10 @@ def _check(config: Any, recipe: Recipe, kind: str, *, name: str) -> None:
     if kind == "pooled" and recipe.pooling == "cls" and is_decoder(config):
         raise UserError(
             f"--pooling cls: the first token of {config.model_type} sees nothing but itself", fix="use last or mean"
+        )
+    if recipe.pooling == MAXSIM and (recipe.separator is None or recipe.prompt is not None or is_decoder(config)):
+        raise UserError(
+            f"--pooling {MAXSIM}: {name} has no token that separates query and passage", fix="use mean, last or plain"
         )
     if kind == "answers" and (recipe.prompt is None or recipe.prompt.yes is None):
         raise UserError(f"the prompt of {name} has no answer 'yes'", fix="name one, or use --pooling last")

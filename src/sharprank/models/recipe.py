@@ -20,12 +20,14 @@ class Recipe:
     """How a checkpoint is used.
 
     Attributes:
-        pooling: of our own head ("cls", "mean", "last", "weighted"); None: the family's head.
+        pooling: of our own head ("maxsim", "cls", "mean", "last", "weighted"); None: the family's head.
+        separator: id of the token between query and passage, for "maxsim".
         prompt: the words around query and passage; None: the tokenizer's own pair.
         max_length: tokens of a pair in training; None: not known.
     """
 
     pooling: str | None = None
+    separator: int | None = None
     prompt: Prompt | None = None
     max_length: int | None = None
 
@@ -33,6 +35,7 @@ class Recipe:
         """Write it into a transformers configuration; nothing is written where there is nothing to say."""
         values = {
             "pooling": self.pooling,
+            "separator": self.separator,
             "prompt": None if self.prompt is None else self.prompt.to_dict(),
             "max_length": self.max_length,
         }
@@ -50,13 +53,14 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
     values = getattr(config, KEY, None)
     if values is None:
         return Recipe()
-    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "prompt", "max_length"}:
+    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "separator", "prompt", "max_length"}:
         raise UserError(
             f"{where}: {KEY!r} in its config.json is {values!r}", fix="it was made by a newer sharprank: pip install -U"
         )
     prompt = values.get("prompt")
     return Recipe(
         pooling=values.get("pooling"),
+        separator=values.get("separator"),
         prompt=None if prompt is None else prompt_from(prompt, where=f"{where}: the prompt in its config.json"),
         max_length=values.get("max_length"),
     )

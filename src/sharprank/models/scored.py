@@ -3,8 +3,8 @@
 Two kinds, each the family's class with another ending, so that loading, saving, sharding and adapters stay
 transformers' own and the checkpoint stays one of its family:
 
-- an encoder with a pooling and a linear head (`pooled_class`): the encoder's weights under their own names, the head's
-  beside them under `score.`;
+- an encoder with a head of ours (`pooled_class`): a pooling and a linear map, or `maxsim`; the encoder's weights keep
+  their own names, the head's stand beside them under `score.`;
 - a language model asked for an answer (`answering_class`): its output head computes the answers' rows and no others.
 
 Both return `logits` [B, 1], take packs where their family does, and know nothing of tokenizers.
@@ -25,12 +25,17 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from sharprank.models.maxsim import MaxSim
 from sharprank.models.packing import enable_packing, reads_first_tokens
 from sharprank.models.pooling import Pooling, pool_states
 from sharprank.models.recipe import Recipe
 
 POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "last_token", "weighted": "mean"}
 """Our names of the head's poolings, and how they pool tokens; "weighted" averages layers first, weights learned."""
+
+MAXSIM = MaxSim.pooling
+HEADS = (MAXSIM, *POOLINGS)
+"""All heads of ours, by what `--pooling` calls them."""
 
 _ST_POOLINGS = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 
@@ -163,10 +168,11 @@ def _rows_only(head: Any, answers: tuple[int, ...], states: torch.Tensor) -> tor
 
 
 def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) -> Any:
-    """The encoder class of `config` with a pooling head."""
+    """The encoder class of `config` with a head of ours: one of `HEADS`."""
     from transformers import AutoModel
 
-    return _ending(_Pooled, _class_of(AutoModel, config, trust_remote_code), pooling=pooling)
+    encoder = _class_of(AutoModel, config, trust_remote_code)
+    return _ending(MaxSim if pooling == MAXSIM else _Pooled, encoder, pooling=pooling)
 
 
 def pooled_from(model: Any, pooling: str, *, seed: int = 0) -> Any:

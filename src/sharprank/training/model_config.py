@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
+from sharprank.models.checkpoint import PLAIN, Asked, Checkpoint, open_reranker
 from sharprank.models.lora import Lora, check_installed
 from sharprank.models.prompts import PROMPTS
 from sharprank.models.recipe import Recipe
-from sharprank.models.scored import POOLINGS
+from sharprank.models.scored import HEADS, MAXSIM
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,10 @@ class ModelOptions:
     )
     pooling: str | None = field(
         default=None,
-        metadata={"help": f"put a head of ours on the encoder, which pools by: {', '.join(POOLINGS)}"},
+        metadata={
+            "help": f"the head of an encoder: one of ours ({', '.join(HEADS)}), or '{PLAIN}', its family's own, which "
+            f"every library loads; one that comes without a head gets {MAXSIM} by default"
+        },
     )
     prompt: str | None = field(
         default=None,

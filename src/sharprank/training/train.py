@@ -136,8 +136,8 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        kind = "adapter" if model_options.leaves_adapter else checkpoint.kind
-        return _finish(trainer, model_options, settings, LOADS_WITH[kind], test=read.test)
+        loads_with = LOADS_WITH["adapter"] if model_options.leaves_adapter else checkpoint.loads_with
+        return _finish(trainer, model_options, settings, loads_with, test=read.test)
 
 
 def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:

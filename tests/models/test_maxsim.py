@@ -1,0 +1,154 @@
+"""The head that compares tokens: by its definition, packed and padded, saved, reloaded and in other libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+
+from sharprank.errors import UserError
+from sharprank.models.batches import TokenBatch, model_inputs
+from sharprank.models.checkpoint import PLAIN, Asked, open_reranker
+from sharprank.models.cross_encoder import save_cross_encoder
+from sharprank.models.maxsim import SCALE
+from sharprank.models.packing import uses_token_types
+from sharprank.models.scored import MAXSIM
+from sharprank.models.scoring import PairScorer
+
+CPU = torch.device("cpu")
+PAIRS = [("a cat", "the dog can read"), ("read", "write the file to the house " * 3), ("what is it", "")]
+
+
+@pytest.fixture(scope="session")
+def encoders(tmp_path_factory, tiny_encoder, tiny_xlmr, tiny_modernbert) -> dict[str, Path]:
+    """Encoders without a head, of the three families."""
+    folders = {"bert": tiny_encoder}
+    for family, whole in (("xlmr", tiny_xlmr), ("modernbert", tiny_modernbert)):
+        folders[family] = tmp_path_factory.mktemp(family)
+        AutoModel.from_pretrained(whole).save_pretrained(folders[family])
+        AutoTokenizer.from_pretrained(whole).save_pretrained(folders[family])
+    return folders
+
+
+def drawn(checkpoint, **options):
+    """A model whose head is no longer at its start, so that each of its parts shows."""
+    model = checkpoint.load(for_training=True, **options).eval()
+    draw = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for linear in (model.score.weigh, model.score.linear):
+            linear.weight.normal_(generator=draw)
+            linear.bias.normal_(generator=draw)
+    return model
+
+
+@torch.no_grad()
+def by_hand(folder, head) -> list[float]:
+    """The definition in plain words, one pair at a time, on the plain encoder's states."""
+    encoder, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    scores = []
+    for query, passage in PAIRS:
+        encoded = tokenizer([query], [passage], return_tensors="pt")
+        states = encoder(**encoded).last_hidden_state[0]
+        ids = encoded["input_ids"][0].tolist()
+        border = ids.index(tokenizer.sep_token_id)
+        queries = states[1:border]
+        passages = [
+            state for state, i in zip(states[border:], ids[border:], strict=True) if i != tokenizer.sep_token_id
+        ]
+        weights = torch.softmax(head.weigh(queries)[:, 0], 0)
+        matched = 0.0
+        for weight, token in zip(weights, queries, strict=True):
+            sims = [float(torch.cosine_similarity(token, other, dim=0)) for other in passages]
+            matched += float(weight) * max(sims, default=-1.0)
+        scores.append(float(head.scale) * matched + float(head.linear(states.mean(0))))
+    return scores
+
+
+@pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert"])
+def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family):
+    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=MAXSIM))
+    batch = TokenBatch.of(checkpoint.pair_tokenizer().encode(PAIRS))
+    found = []
+    for packed in (False, True):
+        model = drawn(checkpoint, packed=packed)
+        inputs = model_inputs(batch, model.config, device=CPU, token_types=uses_token_types(model.config))
+        assert ("packing" in inputs) == packed
+        scores = model(**inputs).logits[:, 0]
+        np.testing.assert_allclose(scores.detach(), by_hand(encoders[family], model.score), atol=1e-4)
+        (scores**2).sum().backward()
+        found.append({name: p.grad for name, p in model.named_parameters()})
+    padded, packed_gradients = found
+    noise = 1e-6 * max(gradient.norm() for gradient in padded.values())  # keys' biases have no gradient at all
+    for name, gradient in padded.items():
+        assert gradient is not None, f"{name} would never learn"
+        assert (packed_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + noise, name
+
+
+def test_before_training_a_score_is_the_mean_similarity_of_the_best_matches(tiny_encoder):
+    scorer = PairScorer.load(str(tiny_encoder), device="cpu")
+    np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model.score), atol=1e-5)
+    assert scorer.model.score.scale.item() == SCALE
+    assert np.abs(scorer.score(PAIRS)).max() <= SCALE + 1e-4
+    assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE)  # nothing there to match
+
+
+def test_an_encoder_without_a_head_gets_it_unless_another_is_asked_for(tiny_encoder, tiny_bert, tiny_qwen3):
+    assert open_reranker(str(tiny_encoder)).recipe.pooling == MAXSIM
+    assert open_reranker(str(tiny_encoder), asked=Asked(pooling=PLAIN)).kind == "new_head"
+    assert open_reranker(str(tiny_bert)).kind == "head"
+    assert open_reranker(str(tiny_qwen3)).kind == "answers"
+    with pytest.raises(UserError, match="no token that separates"):
+        open_reranker(str(tiny_qwen3), asked=Asked(pooling=MAXSIM))
+
+
+def test_a_new_head_is_said_to_be_untrained_and_a_saved_one_is_not(tiny_encoder, tmp_path, capsys):
+    checkpoint = open_reranker(str(tiny_encoder))
+    model = drawn(checkpoint)
+    save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
+    again = open_reranker(str(tmp_path))
+    assert (again.trained, again.recipe.pooling, again.recipe.separator) == (True, MAXSIM, checkpoint.recipe.separator)
+    scores = PairScorer.load(str(tmp_path), device="cpu").score(PAIRS)
+    np.testing.assert_allclose(scores, by_hand(tiny_encoder, model.score), atol=1e-4)
+    assert "untrained" not in capsys.readouterr().err
+    checkpoint.load()
+    assert "compares tokens and is untrained" in capsys.readouterr().err
+    assert open_reranker(str(tmp_path), asked=Asked(pooling=PLAIN)).trained is False
+
+
+@pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert"])
+def test_transformers_loads_it_with_the_code_beside_it(encoders, family, tmp_path):
+    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=MAXSIM))
+    model = drawn(checkpoint)
+    save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, trust_remote_code=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    encoded = tokenizer([q for q, _ in PAIRS], [p for _, p in PAIRS], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found = loaded(**encoded).logits[:, 0]
+    np.testing.assert_allclose(found, by_hand(encoders[family], model.score), atol=1e-4)
+
+
+def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(tiny_encoder, tmp_path):
+    flag, st = pytest.importorskip("FlagEmbedding"), pytest.importorskip("sentence_transformers")
+    checkpoint = open_reranker(str(tiny_encoder))
+    save_cross_encoder(drawn(checkpoint), checkpoint.tokenizer, tmp_path)
+    expected = PairScorer.load(str(tmp_path), device="cpu").score(PAIRS[:2])
+    theirs = st.CrossEncoder(str(tmp_path), device="cpu", trust_remote_code=True, activation_fn=torch.nn.Identity())
+    np.testing.assert_allclose(theirs.predict(PAIRS[:2]), expected, atol=1e-4)
+    theirs = flag.FlagReranker(str(tmp_path), trust_remote_code=True, devices="cpu")
+    np.testing.assert_allclose(theirs.compute_score(PAIRS[:2]), expected, atol=1e-4)
+
+
+def test_the_checkpoint_names_its_code_and_opens_here_without_trusting_it(tiny_encoder, tmp_path):
+    checkpoint = open_reranker(str(tiny_encoder))
+    save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["auto_map"] == {"AutoModelForSequenceClassification": "modeling_maxsim.Reranker"}
+    code = (tmp_path / "modeling_maxsim.py").read_text()
+    assert "import sharprank" not in code and "from sharprank" not in code
+    (tmp_path / "modeling_maxsim.py").write_text("raise SystemExit('this must not run')")
+    PairScorer.load(str(tmp_path), device="cpu").score(PAIRS)
