@@ -33,13 +33,36 @@ class Effort:
     cpu: float = 0.0
 
 
-def steps_for(budget: float, per_step: float) -> int:
-    """The number of whole steps nearest to a budget, at least one; both in tokens, or both in seconds.
+@dataclass(frozen=True)
+class Pace:
+    """Useful tokens by step and by epoch, as far as rows say beforehand.
 
-    >>> steps_for(1000, 300)
-    3
+    Attributes:
+        step: tokens of a full step.
+        epoch: tokens of a whole epoch, a short last step included unless it is dropped.
+        steps: of an epoch.
     """
-    return max(1, round(budget / per_step))
+
+    step: float
+    epoch: float
+    steps: int
+
+    @classmethod
+    def of(cls, units: Sequence[float], *, a_step: int, drop_last: bool = False) -> Pace:
+        """The pace over units (groups or pairs) with these expected tokens, so many of them a step."""
+        mean, num_steps = sum(units) / len(units), len(units) // a_step
+        if drop_last:
+            return cls(a_step * mean, a_step * mean * num_steps, num_steps)
+        return cls(a_step * mean, mean * len(units), -(-len(units) // a_step))
+
+    def steps_for(self, tokens: float) -> int:
+        """The number of whole steps that comes nearest, at least one.
+
+        >>> Pace.of([10.0] * 5, a_step=2).steps_for(120)  # two epochs of 2 + 2 + 1 units, and a step
+        7
+        """
+        epochs, rest = divmod(tokens, self.epoch)
+        return max(1, int(epochs) * self.steps + min(self.steps, round(rest / self.step)))
 
 
 def check_tokens(effort: Effort, budget: int) -> None:

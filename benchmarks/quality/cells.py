@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.quality import with_flagembedding, with_sentence_transformers, with_sharprank
-from benchmarks.quality.budget import Effort, check_tokens, steps_for
+from benchmarks.quality.budget import Effort, check_tokens
 from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
 from sharprank.errors import UserError
 from sharprank.formats.trec import write_run
@@ -171,8 +171,8 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
         if ours is None or own is None:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
-        return steps_for(ours["cpu"], own["cpu"] / own["steps"])
-    return steps_for(bench.tokens, SYSTEMS[cell.system].tokens_per_step(mined, start, max_len=bench.max_len))
+        return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
+    return SYSTEMS[cell.system].pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
 
 
 def _start(bench: Bench, seed: int) -> Path:

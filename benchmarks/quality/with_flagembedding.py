@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.budget import Cut, Effort, Lengths, measured
+from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, measured
 from benchmarks.quality.prepared import Prepared, read_lines
 from sharprank.formats.collections import iter_corpus
 from sharprank.formats.writers import atomic_path, write_jsonl
@@ -90,8 +90,8 @@ def _arguments_lengths(max_len: int) -> dict[str, Any]:
     return {"query_max_len": max_len // 4, "passage_max_len": max_len - max_len // 4}
 
 
-def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
-    """Expected useful tokens of a step: a drawn positive and drawn negatives of each group."""
+def pace(mined: Path, start: Path, *, max_len: int) -> Pace:
+    """Expected useful tokens: a drawn positive and drawn negatives of each group."""
     rows = read_lines(mined)
     lengths = Lengths(start, (text for row in rows for text in (row["query"], *row["pos"], *row["neg"])))
     query, passage = _arguments_lengths(max_len).values()
@@ -100,7 +100,7 @@ def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
         lengths.mean(row["query"], row["pos"], cut) + (GROUP_SIZE - 1) * lengths.mean(row["query"], row["neg"], cut)
         for row in rows
     ]
-    return GROUPS_A_STEP * sum(groups) / len(groups)
+    return Pace.of(groups, a_step=GROUPS_A_STEP, drop_last=True)
 
 
 def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:

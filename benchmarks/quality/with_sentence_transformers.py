@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.quality.budget import Cut, Effort, Lengths, measured
+from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, measured
 from benchmarks.quality.prepared import Prepared, read_lines
 from sharprank.formats.collections import iter_corpus
 from sharprank.formats.writers import write_jsonl
@@ -42,11 +42,11 @@ def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
     write_jsonl(output, (dict(row) for row in mined))
 
 
-def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
-    """Expected useful tokens of a step."""
+def pace(mined: Path, start: Path, *, max_len: int) -> Pace:
+    """Expected useful tokens of pairs."""
     rows = read_lines(mined)
     lengths = Lengths(start, (text for row in rows for text in (row["query"], row["passage"])))
-    return PAIRS_A_STEP * sum(lengths.mean(row["query"], [row["passage"]], Cut(max_len)) for row in rows) / len(rows)
+    return Pace.of([lengths.mean(row["query"], [row["passage"]], Cut(max_len)) for row in rows], a_step=PAIRS_A_STEP)
 
 
 def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.budget import Effort
+from benchmarks.quality.budget import Effort, Pace
 from benchmarks.quality.prepared import Prepared
 from sharprank.cli.main import main as sharprank
 
@@ -30,9 +30,9 @@ def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
     )
 
 
-def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
-    """Mean tokens of a first epoch's groups, times the groups of a step, from a training of one step."""
-    seen: list[float] = []
+def pace(mined: Path, start: Path, *, max_len: int) -> Pace:
+    """Tokens of a first epoch's groups and the groups of a step, from a training of one step."""
+    seen: list[Pace] = []
 
     def look(trainer: Any) -> None:
         from sharprank.training.groups import DrawKey
@@ -40,7 +40,7 @@ def tokens_per_step(mined: Path, start: Path, *, max_len: int) -> float:
         data, args = trainer.train_dataset, trainer.args
         tokens = [data.group_tokens(DrawKey(row, 0)) for row in range(len(data))]
         groups = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        seen.append(groups * sum(tokens) / len(tokens))
+        seen.append(Pace.of(tokens, a_step=groups))
 
     with tempfile.TemporaryDirectory() as folder, _after_training(look):
         _train(mined, Path(folder) / "model", steps=1, seed=0, max_len=max_len)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
 from benchmarks.quality import with_flagembedding, with_sentence_transformers
-from benchmarks.quality.budget import Cut, Effort, Lengths, check_tokens, steps_for
+from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, ordered, run_cell
 from benchmarks.quality.compare import compare
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
@@ -68,8 +68,8 @@ class FakeSystem:
         self.asked.append(f"mine {seed}")
         write_jsonl(output, read_lines(collection.train_path))
 
-    def tokens_per_step(self, mined, start, *, max_len):
-        return 100.0
+    def pace(self, mined, start, *, max_len):
+        return Pace(step=100.0, epoch=100_000.0, steps=1000)
 
     def train(self, mined, start, output, *, steps, seed, max_len):
         self.asked.append(f"train {seed}")
@@ -88,7 +88,14 @@ def use(monkeypatch, **systems) -> None:
 
 
 def test_a_budget_becomes_the_nearest_number_of_whole_steps_and_at_least_one():
-    assert [steps_for(budget, 100.0) for budget in (149, 151, 1)] == [1, 2, 1]
+    pace = Pace.of([50.0] * 200, a_step=2)
+    assert [pace.steps_for(budget) for budget in (149, 151, 1)] == [1, 2, 1]
+
+
+def test_a_short_last_step_of_an_epoch_is_counted_as_what_it_holds_or_not_at_all():
+    assert Pace.of([10.0] * 5, a_step=4) == Pace(step=40.0, epoch=50.0, steps=2)
+    assert Pace.of([10.0] * 5, a_step=4).steps_for(100) == 4
+    assert Pace.of([10.0] * 5, a_step=4, drop_last=True).steps_for(80) == 2
 
 
 def test_tokens_may_be_three_percent_or_one_step_away_from_the_budget():
@@ -294,7 +301,7 @@ def test_the_tokens_that_a_peer_trains_on_are_counted(peer, tmp_path, tiny_bert)
     else:
         rows = [{"query": "find red a", "passage": text, "label": i % 2} for i, text in enumerate(_three_words() * 16)]
         write_jsonl(mined, rows)
-    expected = peer.tokens_per_step(mined, start, max_len=32)
+    expected = peer.pace(mined, start, max_len=32).step
     effort = peer.train(mined, start, output, steps=2, seed=1, max_len=32)
     assert effort.tokens == 2 * expected and effort.cpu > 0
     from transformers import AutoModelForSequenceClassification
