@@ -26,7 +26,7 @@ from sharprank.metrics.significance import randomisation_test
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.demo import SETTINGS, DemoConfig
 from sharprank.pipeline.first_stage import rank_first_stage
-from sharprank.pipeline.run import teacher_flags
+from sharprank.training.choices import SIMILARITIES_TEMPERATURE, SIMILARITIES_WEIGHT
 
 HERE = Path(__file__).parent
 MEASURE = "nDCG@10"
@@ -42,10 +42,11 @@ BASE: Flags = {
     "learning_rate": SETTINGS["learning_rate"],
     "warmup_ratio": 0.1,
     "dropout": 0.0,
-    **teacher_flags(1.0),
+    "distillation_weight": SIMILARITIES_WEIGHT,
+    "teacher_temperature": SIMILARITIES_TEMPERATURE,
 }
 
-WITHOUT_TEACHER: Flags = {name: None for name in teacher_flags(1.0)}
+WITHOUT_TEACHER: Flags = {"distillation_weight": 0.0, "teacher_temperature": None}
 
 VARIANTS: dict[str, Flags] = {
     "base": {},
@@ -130,6 +131,7 @@ def run_variant(work: Path, changes: Flags, seed: int) -> dict[str, Any]:
             "save_strategy": "no",
             "report_to": "none",
             "bf16": bf16_is_fast(device),
+            "validation_split": 0,
             "seed": seed,
             **on_cpu,
             **flags,

@@ -59,7 +59,8 @@ class Group:
     """One query with the passages known for it: what every form of training data becomes.
 
     `relevance` of each passage is 0 (not relevant) to 1, or None where nobody judged; `teacher_scores` are raw scores
-    of a bigger model, of each passage, or None.
+    of a bigger model, of each passage, or None. `first_stage` scores are those of the ranking that the reranker is to
+    improve (None for a passage that it does not rank); None where nothing is known of it.
     """
 
     query: str
@@ -67,6 +68,7 @@ class Group:
     relevance: tuple[float, ...] | None = None
     teacher_scores: tuple[float, ...] | None = None
     place: Place = Place("memory")
+    first_stage: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

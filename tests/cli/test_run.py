@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from sharprank.cli.mine import main as mine_main
 from sharprank.cli.options import parse
 from sharprank.cli.run import main
+from sharprank.cli.train import main as train_main
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.run import make_plan
 
@@ -33,8 +35,9 @@ def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(word
         assert re.search(rf"^{re.escape(measure)} +0\.\d+ +0\.\d+ +[01]\.\d+ +[+-]\d", captured.out, re.MULTILINE)
     assert "7 judged queries" in captured.out and f"reranker: {world / 'out' / 'reranker'}" in captured.out
     assert re.search(r"^use: .*validation nDCG@10: first stage [01]\.\d+", captured.out, re.MULTILINE)
-    fusion = json.loads((world / "out" / "fusion.json").read_text())
-    assert fusion["by_weight"][f"{fusion['weight']:g}"] == max(fusion["by_weight"].values())
+    fusion = json.loads((world / "out" / "reranker" / "fusion.json").read_text())
+    assert fusion["by_weight"][f"{fusion['fitted_weight']:g}"] == max(fusion["by_weight"].values())
+    assert fusion["first_stage"] == "dense, top 10"
     for name in (
         "data/train.jsonl",
         "mined.jsonl",
@@ -113,23 +116,46 @@ def test_more_flags_of_a_stage_come_from_its_own_file_and_are_checked_first(word
 
 
 @pytest.mark.parametrize(
-    ("start", "asked", "weight"),
-    [("tiny_encoder", None, 1.0), ("tiny_bert", None, None), ("tiny_encoder", "0", None), ("tiny_bert", "0.5", 0.5)],
+    ("flag", "value"),
+    [
+        ("learning_rate", 1e-3),
+        ("per_device_train_batch_size", 3),
+        ("num_train_epochs", 2.0),
+        ("distillation_weight", 0.5),
+    ],
 )
-def test_the_miner_teaches_a_reranker_that_starts_without_a_head(words, request, start, asked, weight):
-    words[words.index("--model_name_or_path") + 1] = str(request.getfixturevalue(start))
-    extra = [] if asked is None else ["--distillation_weight", asked]
-    plan = make_plan(parse(RunConfig, [*words, *extra], prog="sharprank run", description=""))
-    _, data, args = plan.train
-    assert args.distillation_weight == weight
-    assert plan.mine.output_scores is (weight is not None)
-    assert data.pos_scores_key == ("pos_scores" if weight is None else "pos_similarity")
+def test_what_is_given_reaches_training_and_what_is_not_is_left_for_it_to_choose(words, flag, value):
+    open_plan = make_plan(parse(RunConfig, words, prog="sharprank run", description=""))
+    assert flag in open_plan.train[2].left_open
+    plan = make_plan(parse(RunConfig, [*words, f"--{flag}", str(value)], prog="sharprank run", description=""))
+    assert getattr(plan.train[2], flag) == value and flag not in plan.train[2].left_open
 
 
-def test_an_encoder_is_trained_on_labels_and_similarities(words, world, tiny_encoder, capsys):
+@pytest.mark.parametrize(("dtype", "bf16"), [("float32", False), ("bfloat16", True)])
+def test_the_precision_of_the_passes_is_that_of_training_too(words, dtype, bf16):
+    plan = make_plan(parse(RunConfig, [*words, "--dtype", dtype], prog="sharprank run", description=""))
+    assert plan.train[2].bf16 is bf16 and "bf16" not in plan.train[2].left_open
+
+
+def test_run_chooses_as_mine_and_train_do_by_hand(words, world, tiny_encoder, capsys):
     words[words.index("--model_name_or_path") + 1] = str(tiny_encoder)
     assert main(words) == 0
-    assert "the miner's similarities teach it" in capsys.readouterr().err
-    run = json.loads((world / "out" / "reranker" / "training.json").read_text())
-    assert "distillation_weight" in json.dumps(run)
-    assert json.loads((world / "out" / "mined.jsonl").read_text().splitlines()[0])["neg_similarity"]
+    assert "--distillation_weight 1 (new head, rows with the miner's similarities)" in capsys.readouterr().err
+    mine = [
+        "--model_name_or_path",
+        tiny_encoder,
+        "--input_file",
+        world / "out/data/train.jsonl",
+        "--output_file",
+        world / "mined.jsonl",
+    ]
+    mine += ["--candidate_pool", world / "pool.jsonl", "--range_for_sampling", "1-20", "--negative_number", "5"]
+    assert mine_main([str(word) for word in [*mine, "--device", "cpu", "--dtype", "auto"]]) == 0
+    train = ["-m", tiny_encoder, "--train_data", world / "mined.jsonl", "--output_dir", world / "by_hand"]
+    assert train_main([str(word) for word in [*train, "--max_steps", "3", "--max_len", "64"]]) == 0
+    by_run, by_hand = (json.loads((world / f / "training.json").read_text()) for f in ("out/reranker", "by_hand"))
+    assert by_run["chosen"] == by_hand["chosen"] and len(by_run["chosen"]) >= 6
+    del by_run["settings"]["train_data"], by_hand["settings"]["train_data"]
+    assert by_run["settings"] == by_hand["settings"]
+    weights = [(world / f / "model.safetensors").read_bytes() for f in ("out/reranker", "by_hand")]
+    assert weights[0] == weights[1]

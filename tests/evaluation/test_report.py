@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from sharprank.evaluation.compare import compare
 from sharprank.evaluation.report import render
 from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.metrics.compare import compare
 
 
 def row_result(*names, auc=0.5, why=None):

@@ -71,7 +71,7 @@ def with_numbers(paths, encoder, **more):
 def test_rows_come_out_in_their_order_with_their_keys_and_mined_negatives(flags, rows):
     result = mine(MineConfig(**flags))
     mined = read_rows(result.output_path)
-    assert [list(row) for row in mined] == [list(row) for row in rows]
+    assert all(list(row)[: len(before)] == list(before) for row, before in zip(mined, rows, strict=True))
     assert [(r["id"], r["query"], r["pos"], r["type"]) for r in mined] == [
         (r["id"], r["query"], r["pos"], r["type"]) for r in rows
     ]
@@ -218,7 +218,7 @@ def test_bm25_and_a_run_give_negatives_without_any_encoder(paths, tmp_path, rows
     for row in mined:
         of_run = [name for name, source in zip(row["neg_id"], row["neg_source"], strict=True) if source == str(run)]
         assert set(of_run) <= {f"p{i}" for i in range(9)}
-        assert row["neg_similarity"] == [None] * len(row["neg"])
+        assert "neg_similarity" not in row and "pos_similarity" not in row
     assert result.stats["encoder"] is None
 
 
@@ -270,7 +270,7 @@ def test_a_margin_needs_no_score_in_the_output(paths, encoder, ladder, tmp_path,
         row["pos"] = ["outside the pool 0.90"]
     write_rows(Path(paths["input_file"]), rows)
     flags = {"candidate_pool": collection(tmp_path, ladder), "range_for_sampling": "0-20", "negative_number": 20}
-    result = with_numbers(paths, encoder, **flags, false_negatives="topk_percpos")
+    result = with_numbers(paths, encoder, **flags, false_negatives="topk_percpos", output_scores=False)
     assert read_rows(result.output_path)[0]["neg"] == ladder[7:20]
     assert result.stats["refused_candidates"] == {"score within the relative margin of a positive's": 7 * 30}
     assert "neg_similarity" not in read_rows(result.output_path)[0]
@@ -492,7 +492,7 @@ def test_keys_of_other_names_are_understood(tmp_path, encoder, rows):
     renamed = [{"q": r["query"], "good": r["pos"][0], "bad": r["neg"]} for r in rows]
     files = {"input_file": str(write_rows(tmp_path / "r.jsonl", renamed)), "output_file": str(tmp_path / "o.jsonl")}
     mined = read_rows(with_numbers(files, encoder, query_key="q", positive_key="good", negative_key="bad").output_path)
-    assert list(mined[0]) == ["q", "good", "bad"]
+    assert list(mined[0])[:3] == ["q", "good", "bad"]
     assert mined[0]["good"] == [renamed[0]["good"]]
     assert len(mined[0]["bad"]) == 5
 

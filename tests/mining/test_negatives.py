@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sharprank.metrics.pairs import sigmoid
 from sharprank.mining.config import MineConfig
-from sharprank.mining.draft import ABOVE_WINDOW
+from sharprank.mining.draft import ABOVE_WINDOW, Candidate
 from sharprank.mining.negatives import RowMiner
-from sharprank.mining.record import MinedRow, RecordMaker
+from sharprank.mining.record import MinedRow, NoYardstick, RecordMaker
 from sharprank.mining.sources import IN_BATCH, RANDOM, DrawnSource, RankedSource
 from sharprank.mining.teacher import AS_GOOD_AS_A_POSITIVE, PROMOTED, Teacher
 from sharprank.records import TrainRow
@@ -33,7 +33,7 @@ def mine(ladder, tmp_path_factory):
     """Mine the first of some rows from the ladder and more passages."""
 
     def run(*rows: TrainRow, extra=(), window="0-10", number=3, scorer=None, with_ids=False, **flags) -> Mined:
-        settings = {"range_for_sampling": window, "negative_number": number} | flags
+        settings = {"range_for_sampling": window, "negative_number": number, "output_scores": False} | flags
         if scorer is not None:
             settings["teacher"] = "teacher"
         config = MineConfig(input_file="in", output_file="out", **settings)
@@ -185,8 +185,19 @@ def test_scores_are_written_beside_each_negative_and_positive(mine, ladder):
     assert record["pos_similarity"] == [pytest.approx(0.95)]
 
 
-def test_without_asking_no_scores_are_written(mine):
+def test_scores_are_written_unless_they_are_not_wanted(mine):
     assert list(mine(row()).record) == ["query", "pos", "neg"]
+    by_default = mine(row(), output_scores=MineConfig(input_file="in", output_file="out").output_scores).record
+    assert list(by_default) == ["query", "pos", "neg", "neg_similarity", "neg_rank", "pos_similarity"]
+
+
+def test_without_a_bi_encoder_there_are_ranks_and_no_similarities(mine, ladder):
+    pool = ListPool(ladder)
+    found = RankedSource("bm25", NumberRanking(pool, k=60), pool.digests)
+    config = MineConfig(input_file="in", output_file="out", sources="bm25")
+    mined = MinedRow(row(), negatives=(Candidate(3, "bm25", 2),), positive_similarities=(None,))
+    record = RecordMaker(config, pool, [found], NoYardstick()).record(mined)
+    assert list(record) == ["query", "pos", "neg", "neg_rank"] and record["neg_rank"] == [2]
 
 
 def test_ids_are_written_where_the_pool_has_them(mine, ladder):

@@ -12,6 +12,7 @@ import pytest
 import sharprank.serving.rerank as stage
 from sharprank.errors import UserError
 from sharprank.formats.trec import read_run
+from sharprank.metrics.fusion import fuse
 from sharprank.serving.config import PASSAGE_KEYS
 from sharprank.serving.rerank import rerank
 
@@ -136,6 +137,20 @@ def test_what_lies_beyond_the_depth_keeps_its_order_behind(texts_folder, scorer)
     assert [line.split()[2] for line in best.splitlines()] == ["p1", "p2"]
 
 
+def test_a_run_counts_as_much_as_it_is_told_to_or_as_was_fitted(texts_folder, scorer, tmp_path):
+    path = str(texts_folder / "first.trec")
+    settings = config(texts_folder, run=path, output_file=str(tmp_path / "alone.trec"))
+    assert rerank(settings, load=lambda _: scorer) == 2
+    expected = fuse(read_run(path), read_run(tmp_path / "alone.trec"), 0.3)
+    (tmp_path / "fusion.json").write_text('{"weight": 0.3, "first_stage": "first.trec"}')
+    for asked in ("0.3", "auto"):
+        settings = config(texts_folder, run=path, first_stage_weight=asked, output_file=str(tmp_path / f"{asked}.trec"))
+        settings.model_name_or_path = str(tmp_path)
+        assert rerank(settings, load=lambda _: scorer) == 2
+        for query_id, scores in read_run(settings.output_file).items():
+            assert scores == pytest.approx(expected[query_id], abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("line", "problem"), [("q1 Q0 p9 1 1 x", "passage 'p9'"), ("q9 Q0 p1 1 1 x", "query 'q9' has no text")]
 )
@@ -240,6 +255,9 @@ def test_a_query_id_twice_cannot_become_a_run(tmp_path, scorer):
         ({"top_k": 0}, "--top_k 0"),
         ({"top_k": 3, "output_format": "list"}, "--top_k has no place"),
         ({"depth": 3}, "--depth belongs to --run"),
+        ({"first_stage_weight": "0.5"}, "--first_stage_weight belongs to --run"),
+        ({"first_stage_weight": "2", "run": "x"}, "--first_stage_weight 2 is no share"),
+        ({"first_stage_weight": "auto", "run": "x", "scores": "probability"}, "fused scores are no probabilities"),
         ({"overlap": -1}, "--overlap"),
         ({"data": "-", "output_file": "x"}, "stdin goes to stdout"),
         ({"data": "-", "run": "x"}, "--data is stdin"),

@@ -59,6 +59,34 @@ def test_rank_puts_the_best_first_and_keeps_the_places_given(reranker):
     assert reranker.rank("what is a cat", []) == []
 
 
+FIRST = [0.2, 0.9, 0.4]
+
+
+def test_scores_of_the_first_stage_count_by_the_weight_that_is_stored_beside_the_model(tiny_bert, tmp_path):
+    shutil.copytree(tiny_bert, tmp_path / "model")
+    (tmp_path / "model" / "fusion.json").write_text('{"weight": 0.4, "first_stage": "bm25.trec"}')
+    reranker = Reranker.from_pretrained(str(tmp_path / "model"), dtype="float32", device="cpu")
+    own = np.array(reranker.compute_score([("cat", passage) for passage in PASSAGES]))
+    first = np.array(FIRST)
+    expected = 0.6 * (own - own.mean()) / own.std() + 0.4 * (first - first.mean()) / first.std()
+    ranked = reranker.rank("cat", PASSAGES, first_stage_scores=FIRST)
+    assert [one.index for one in ranked] == np.argsort(-expected).tolist()
+    assert [one.score for one in ranked] == pytest.approx(sorted(expected, reverse=True), abs=1e-4)
+    assert [one.index for one in reranker.rank("cat", PASSAGES, first_stage_scores=FIRST, top_k=1)] == [ranked[0].index]
+    reranker.first_stage_weight = 1.0
+    assert [one.index for one in reranker.rank("cat", PASSAGES, first_stage_scores=FIRST)] == [1, 2, 0]
+
+
+def test_first_stage_scores_that_cannot_count_are_refused(reranker):
+    with pytest.raises(ValueError, match="no weight"):
+        reranker.rank("cat", PASSAGES, first_stage_scores=FIRST)
+    reranker.first_stage_weight = 0.5
+    with pytest.raises(ValueError, match="2 first-stage scores for 3 passages"):
+        reranker.rank("cat", PASSAGES, first_stage_scores=FIRST[:2])
+    with pytest.raises(ValueError, match="no probabilities"):
+        reranker.rank("cat", PASSAGES, first_stage_scores=FIRST, normalize=True)
+
+
 @pytest.mark.parametrize("pairs", [[("cat",)], [("cat", None)], [("a", "b", "c")], ["cat", 3]])
 def test_what_is_no_pair_is_refused_with_its_value(reranker, pairs):
     with pytest.raises(ValueError, match="a pair is"):

@@ -51,6 +51,7 @@ def arguments(tiny_bert, train_file, tmp_path):
             "learning_rate": 1e-3,
             "logging_steps": 1,
             "use_cpu": True,
+            "bf16": False,  # most tests compare numbers
             **flags,
         }
         return [word for name, value in settings.items() for word in (f"--{name}", str(value))]

@@ -126,4 +126,5 @@ def _measured(flags: Flags) -> Flags:
     if interval == 1 or interval >= epochs:
         return {**flags, "eval_strategy": "epoch", "save_strategy": "epoch"}
     share = interval / epochs
-    return {**flags, "eval_strategy": "steps", "eval_steps": share, "save_strategy": "steps", "save_steps": share}
+    flags = {**flags, "num_train_epochs": epochs, "eval_strategy": "steps", "save_strategy": "steps"}
+    return {**flags, "eval_steps": share, "save_steps": share}

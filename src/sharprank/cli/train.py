@@ -38,5 +38,7 @@ def _run(argv: list[str] | None) -> int:
             print(f"{name}: {value:.4f}")
         for name, value in result.test_measures.items():
             print(f"test {name}: {value:.4f}")
+        if result.ending:
+            print(result.ending)
         print(f"reranker: {result.output_dir}")
     return 0

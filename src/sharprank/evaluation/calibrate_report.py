@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sharprank.evaluation.calibrate import CalibrationResult
-from sharprank.evaluation.tables import aligned, number
+from sharprank.formats.tables import aligned, number
 from sharprank.metrics.calibration import Bin
 
 _BAR = 30

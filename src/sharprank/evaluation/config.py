@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.calibration import check_calibration
+from sharprank.formats.fusion import check_weight
 from sharprank.metrics.ranking import check_measures
 
 TIMED_FOR_A_REPORT = 20
@@ -43,6 +44,13 @@ class EvaluationConfig:
         default=None, metadata={"help": "folder for a bi-encoder's finished embeddings, to be used again"}
     )
     depth: int = field(default=100, metadata={"help": "collection: passages of each query that are re-ranked"})
+    first_stage_weight: str | None = field(
+        default=None,
+        metadata={
+            "help": "collection: what the first stage's score counts beside the model's (0 to 1, both standardised "
+            "over a query's candidates), or auto: as fitted in training (fusion.json in the model's folder)"
+        },
+    )
     measures: list[str] | None = field(
         default=None,
         metadata={"help": "ir-measures names (default: nDCG@10 MRR@10 MAP Hit@1, and PairAccuracy for rows)"},
@@ -102,6 +110,7 @@ class EvaluationConfig:
         if self.run is not None and self.first_stage != "bm25":
             raise UserError("--run and --first_stage both name the first stage", fix="leave one of them out")
         self._check_calibrations()
+        check_weight(self.first_stage_weight)
         if not 0 <= self.threshold < 1:
             raise UserError(
                 f"--threshold {self.threshold} is no probability a pair could exceed", fix="use 0 <= threshold < 1"

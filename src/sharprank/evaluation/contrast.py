@@ -11,8 +11,8 @@ from itertools import combinations
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.evaluation.compare import LEVEL, Comparison, compare, correct_for_several, spoken_p
 from sharprank.evaluation.systems import Contestants, System
+from sharprank.metrics.compare import LEVEL, Comparison, compare, correct_for_several, spoken_p
 from sharprank.metrics.orders import best_first, with_tail
 from sharprank.metrics.ranking import average, measure_run, pessimistic
 from sharprank.records import Qrels, Run

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from sharprank.evaluation.contrast import Contrast, Move, Pair, Regression
-from sharprank.evaluation.tables import aligned, markdown_table, number
+from sharprank.formats.tables import aligned, markdown_table, number
 
 _HEADER = ("measure", "before -> after", "difference", "95% interval", "p", "better/same/worse", "verdict")
 _TEXT_LENGTH = 90

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sharprank.evaluation.collection import collection_folder, read_collection_task
-from sharprank.evaluation.compare import compare, correct_for_several, warning
 from sharprank.evaluation.config import EvaluationConfig, model_names
 from sharprank.evaluation.contrast import depth_effect
+from sharprank.evaluation.fusion import first_stage_weights, fused
 from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
 from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
@@ -23,6 +23,7 @@ from sharprank.evaluation.task import RankingTask
 from sharprank.formats.calibration import read_calibration
 from sharprank.metrics.calibration import Calibration, measures_at
 from sharprank.metrics.chance import chance_levels
+from sharprank.metrics.compare import compare, correct_for_several, warning
 from sharprank.metrics.pairs import pair_measures, sigmoid, why_undefined
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PAIR_ACCURACY, PerQuery, average, measure_run
 from sharprank.models.minilm import weights_folder
@@ -47,6 +48,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     """
     config.check()
     check_outputs(config)
+    weights = first_stage_weights(config)
     loaders = [prepare(model, config) for model in config.model_name_or_path]
     task = read_task(config)
     check_ids(config, task)
@@ -57,8 +59,8 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     chance = average(chance_levels(task.qrels, task.candidates, measures, tails=task.tails, seed=config.seed))
     names = model_names(config.model_name_or_path)
     models = [
-        _measured(config, task, load(), measures, name=name, path=path)
-        for load, name, path in zip(loaders, names, config.model_name_or_path, strict=True)
+        _fused(_measured(config, task, load(), measures, name=name, path=path), task, weight)
+        for load, name, path, weight in zip(loaders, names, config.model_name_or_path, weights, strict=True)
     ]
     result = EvaluationResult(
         title=task.title,
@@ -93,6 +95,14 @@ def _measured(
         at_fitted_threshold=_at_fitted_threshold(task, model.run, calibration),
         latencies=time_queries(task, scorer, config.num_timed),
     )
+
+
+def _fused(model: ModelResult, task: RankingTask, weight: float | None) -> ModelResult:
+    """The result with the first stage's scores added, where a weight was asked for."""
+    if weight is None:
+        return model
+    together = fused(task, model, weight=weight)
+    return replace(together, depths=_by_depth(task, together.run, next(iter(together.per_query))))
 
 
 def evaluate_model(

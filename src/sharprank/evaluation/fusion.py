@@ -4,23 +4,47 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sharprank.evaluation.compare import compare
+from sharprank.errors import UserError
+from sharprank.evaluation.collection import collection_folder
+from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.rerank import with_tails
 from sharprank.evaluation.result import ModelResult
 from sharprank.evaluation.task import RankingTask
-from sharprank.metrics.fusion import FusionFit, fit_fusion, fuse
+from sharprank.formats.fusion import weight_beside
+from sharprank.metrics.compare import compare
+from sharprank.metrics.fusion import fuse
 from sharprank.metrics.ranking import measure_run
+from sharprank.metrics.verdict import Verdict, judge
+from sharprank.models.minilm import weights_folder
 from sharprank.records import Run
 
 
-def fit(task: RankingTask, model: ModelResult, *, measure: str) -> FusionFit:
-    """The weight of the first stage that is best on this task's queries.
+def first_stage_weights(config: EvaluationConfig) -> list[float | None]:
+    """What the first stage counts beside each model: as asked, or as stored beside it; None: nothing was asked.
+
+    Raises:
+        UserError: there is no first stage, or nothing is stored.
+    """
+    asked = config.first_stage_weight
+    if asked is None:
+        return [None] * len(config.model_name_or_path)
+    if collection_folder(config) is None:
+        raise UserError(
+            f"--first_stage_weight {asked}, but {config.data} are rows, which no first stage ranks",
+            fix="name a collection folder, with --run or --first_stage",
+        )
+    return [weight_beside(model, weights_folder(model), asked=asked) for model in config.model_name_or_path]
+
+
+def verdict_on(task: RankingTask, model: ModelResult, *, seed: int = 0) -> Verdict:
+    """Which of first stage, reranker and both together is best on this task's queries, and by which weight.
 
     Args:
         task: validation queries, with a first stage.
         model: its result on the same task.
+        seed: of the paired tests.
     """
-    return fit_fusion(task.qrels, task.first_stage or {}, _heads(task, model), measure=measure)
+    return judge(task.qrels, task.first_stage or {}, _heads(task, model), measures=tuple(model.per_query), seed=seed)
 
 
 def fused(task: RankingTask, model: ModelResult, *, weight: float, seed: int = 0) -> ModelResult:

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from sharprank.evaluation.compare import Comparison
 from sharprank.evaluation.contrast import Regression, System, regressions, wins_ties_losses
 from sharprank.evaluation.report import how_compared
 from sharprank.evaluation.rerank import labelled_scores
 from sharprank.evaluation.result import EvaluationResult, ModelResult
-from sharprank.evaluation.tables import number
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.html.charts import curve, histograms, intervals, reliability_chart, scatter
 from sharprank.formats.html.page import write_page
 from sharprank.formats.html.parts import banner, cut, figure, made, note, section, table
+from sharprank.formats.tables import number
 from sharprank.metrics.calibration import expected_calibration_error, reliability
+from sharprank.metrics.compare import Comparison
 from sharprank.metrics.orders import best_first
 from sharprank.metrics.pairs import sigmoid
 from sharprank.records import Run

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sharprank.evaluation.compare import Comparison
 from sharprank.evaluation.result import EvaluationResult, ModelResult
-from sharprank.evaluation.tables import aligned, markdown_table, number
+from sharprank.formats.tables import aligned, markdown_table, number
+from sharprank.metrics.compare import Comparison
 
 PAIR_LINES = ("precision", "recall", "f1", "auc")
 _COMPARED = ("measure", "first stage -> reranked", "difference", "95% interval", "p", "chance", "verdict")

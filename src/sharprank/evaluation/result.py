@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sharprank.evaluation.compare import Comparison
 from sharprank.metrics.calibration import Calibration
+from sharprank.metrics.compare import Comparison
 from sharprank.metrics.ranking import PerQuery, average
 from sharprank.records import Run
 

@@ -70,7 +70,7 @@ def _list_in(cell: str) -> list[Any]:
 
 def scores_in(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: str) -> tuple[float, ...] | None:
     """One finite number for each text; None where the field is absent."""
-    value = _score_list(fields.get(key))
+    value = score_list(fields.get(key))
     if value is None:
         return None
     if not isinstance(value, (list, tuple)):
@@ -86,7 +86,7 @@ def scores_in(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: st
     return tuple(number_in(score, f"{key}[{number}]", key) for number, score in enumerate(value))
 
 
-def _score_list(value: Any) -> Any:
+def score_list(value: Any) -> Any:
     """A list as it is; from a table's cell the list or the one number it spells out."""
     if isinstance(value, str):
         if not value.strip():
@@ -123,7 +123,7 @@ def with_lists(record: Record, *, text_keys: Sequence[str], score_keys: Sequence
     if not texts and not scores:
         return fields
     apart = _list_of_one if known_suffix(Path(record.place.path)) in (".json", ".jsonl") else _list_in
-    return {**fields, **{key: apart(fields[key]) for key in texts}, **{key: _score_list(fields[key]) for key in scores}}
+    return {**fields, **{key: apart(fields[key]) for key in texts}, **{key: score_list(fields[key]) for key in scores}}
 
 
 def _list_of_one(text: str) -> list[Any]:

@@ -26,12 +26,14 @@ class Member:
         label: as the data has it, to be put on a scale.
         relevance: where it needs no scale (a row's positives and negatives).
         teacher: score of a bigger model.
+        first_stage: score of the ranking that is to be improved.
     """
 
     place: Place
     label: Label | None = None
     relevance: float | None = None
     teacher: float | None = None
+    first_stage: float | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +109,7 @@ class Gathering:
                     _if_all([known[text] for text in kept]),
                     _if_all([one.members[text].teacher for text in kept]),
                     one.place,
+                    _if_any([one.members[text].first_stage for text in kept]),
                 )
 
     def _relevance(self, member: Member, scale: LabelScale) -> float | None:
@@ -126,6 +129,10 @@ class Gathering:
 def _if_all(values: list[float | None]) -> tuple[float, ...] | None:
     numbers = tuple(value for value in values if value is not None)
     return numbers if len(numbers) == len(values) else None
+
+
+def _if_any(values: list[float | None]) -> tuple[float | None, ...] | None:
+    return None if all(value is None for value in values) else tuple(values)
 
 
 def _shown(member: Member) -> str:

@@ -20,9 +20,10 @@ from sharprank.formats.convert.judged import unjudged
 from sharprank.formats.fields import BadField, number_in, query_in, scores_in, texts_in, with_lists
 from sharprank.formats.gather import Gathering, Member
 from sharprank.formats.labels import LINEAR, Label, LabelScale, as_label
-from sharprank.formats.rows import RowKeys, no_rows, parse_row
+from sharprank.formats.rows import RowKeys, no_rows, parse_row, similarities_of
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_run
+from sharprank.metrics.orders import best_first
 from sharprank.records import Group, Place, Record, TrainRow
 
 ROWS, PAIRS, LISTS, COLLECTION = "rows", "graded pairs", "lists", "a collection"
@@ -152,14 +153,15 @@ class _Reader:
             return
         self.forms[ROWS] += 1
         gathered = self.gathering.begin(row.query, row.place)
-        for texts, relevance, scores in zip(
-            (row.positives, row.negatives), (1.0, 0.0), self._scores_of_row(row), strict=True
+        first_stage = similarities_of(row) or ((None,) * len(row.positives), (None,) * len(row.negatives))
+        for texts, relevance, scores, similarities in zip(
+            (row.positives, row.negatives), (1.0, 0.0), self._scores_of_row(row), first_stage, strict=True
         ):
-            for text, score in zip(texts, scores, strict=True):
+            for text, score, similarity in zip(texts, scores, similarities, strict=True):
                 if self.form.scores_are == "label" and score is not None:
-                    member = Member(row.place, label=score)
+                    member = Member(row.place, label=score, first_stage=similarity)
                 else:
-                    member = Member(row.place, relevance=relevance, teacher=score)
+                    member = Member(row.place, relevance=relevance, teacher=score, first_stage=similarity)
                 self.gathering.add(gathered, text, member)
 
     def _scores_of_row(self, row: TrainRow) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
@@ -213,11 +215,14 @@ class _Reader:
             place = Place(f"{judgements}, query {query_id}")
             gathered = self.gathering.begin(data.queries[query_id], place)
             self.forms[COLLECTION] += 1
+            ranking = run.get(query_id, {})
+            candidates = {p: ranking[p] for p in best_first(ranking)[: self.form.run_depth]}
             for passage_id, relevance in judged.items():
-                self._judged(gathered, data.passages.get(passage_id), Member(place, label=float(relevance)))
-            lowest = Member(place, relevance=self.scale.lowest)
-            for passage_id in unjudged(run.get(query_id, {}), judged)[: self.form.run_depth]:
-                self._judged(gathered, data.passages.get(passage_id), lowest)
+                member = Member(place, label=float(relevance), first_stage=candidates.get(passage_id))
+                self._judged(gathered, data.passages.get(passage_id), member)
+            for passage_id in unjudged(ranking, judged)[: self.form.run_depth]:
+                member = Member(place, relevance=self.scale.lowest, first_stage=candidates.get(passage_id))
+                self._judged(gathered, data.passages.get(passage_id), member)
 
     def _judged(self, gathered: Any, text: str | None, member: Member) -> None:
         if text is None or not text.strip():

@@ -5,6 +5,7 @@ In tables a list stands in its cell as JSON (`["a", "b"]`) or as Python prints i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows, shown
 from sharprank.formats.collections import is_collection
-from sharprank.formats.fields import BadField, query_in, scores_in, texts_in, with_lists
+from sharprank.formats.fields import BadField, query_in, score_list, scores_in, texts_in, with_lists
 from sharprank.formats.sources import Source, iter_records
 from sharprank.progress import say
 from sharprank.records import Record, TrainRow
 
-__all__ = ["BadRows", "RowKeys", "parse_row", "read_rows"]
+__all__ = ["NEGATIVE_SIMILARITY", "POSITIVE_SIMILARITY", "BadRows", "RowKeys", "parse_row", "read_rows"]
+
+NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY = "neg_similarity", "pos_similarity"
+"""What `sharprank mine` writes beside the texts: their cosines with the query."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,32 @@ def _parse(record: Record, keys: RowKeys) -> TrainRow:
         place=record.place,
         fields=fields,
     )
+
+
+Similarities = tuple[float | None, ...]
+
+
+def similarities_of(row: TrainRow) -> tuple[Similarities, Similarities] | None:
+    """The miner's cosines of a row's positives and negatives; None where they are not there or belong to other texts.
+
+    They describe the row and were not asked for, so fields of the same name that mean something else are no mistake.
+    """
+    sides = ((POSITIVE_SIMILARITY, row.positives), (NEGATIVE_SIMILARITY, row.negatives))
+    positive, negative = (_numbers(row.fields.get(key), len(texts)) for key, texts in sides)
+    if positive is None or negative is None or all(value is None for value in (*positive, *negative)):
+        return None
+    return positive, negative
+
+
+def _numbers(cell: Any, count: int) -> Similarities | None:
+    """So many finite numbers or nulls; None where it is anything else."""
+    values = score_list(cell)
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        return None
+    known = [value for value in values if value is not None]
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in known):
+        return None
+    return tuple(None if value is None else float(value) for value in values)
 
 
 def _prompt(fields: Mapping[str, Any], key: str) -> str | None:

@@ -47,6 +47,11 @@ class Objective:
         return tuple(dict.fromkeys(name for loss, _ in self.terms for name in loss.needs))
 
     @property
+    def is_distilled(self) -> bool:
+        """Whether a teacher's scores count beside the labels."""
+        return len(self.terms) > 1
+
+    @property
     def compares(self) -> bool:
         """Whether any of its losses looks at passages against each other."""
         return any(loss.compares for loss, _ in self.terms)

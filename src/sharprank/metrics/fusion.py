@@ -10,15 +10,17 @@ Hybrid Retrieval", ACM TOIS 2023.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sharprank.metrics.ranking import average, measure_run
+from sharprank.metrics.ranking import PerQuery, average, measure_run
 from sharprank.records import Qrels, Run
 
 WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+NUM_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,20 @@ def standardised(scores: Mapping[str, float]) -> dict[str, float]:
     deviation = values.std() if len(values) else 0.0
     centred = (values - values.mean()) / deviation if deviation > 0 else np.zeros_like(values)
     return dict(zip(scores, centred.tolist(), strict=True))
+
+
+def fuse_scores(first_stage: Sequence[float], reranked: Sequence[float], weight: float) -> list[float]:
+    """(1 - weight) * reranked + weight * first stage, both standardised: one query's candidates, in one order.
+
+    >>> fuse_scores([1.0, 3.0], [5.0, 1.0], 0.25)
+    [0.5, -0.5]
+    """
+    run = fuse(
+        {"": {str(place): score for place, score in enumerate(first_stage)}},
+        {"": {str(place): score for place, score in enumerate(reranked)}},
+        weight,
+    )
+    return list(run[""].values())
 
 
 def fuse(first_stage: Mapping[str, Mapping[str, float]], reranked: Run, weight: float) -> Run:
@@ -81,5 +97,45 @@ def fit_fusion(
         weight: average(measure_run(qrels, fuse(first_stage, reranked, weight), [measure]))[measure]
         for weight in weights
     }
-    best = max(by_weight, key=lambda weight: (by_weight[weight], -weight))
-    return FusionFit(best, measure, by_weight)
+    return FusionFit(_best(by_weight), measure, by_weight)
+
+
+def cross_fitted(
+    qrels: Qrels,
+    first_stage: Mapping[str, Mapping[str, float]],
+    reranked: Run,
+    *,
+    measures: Sequence[str],
+    weights: Sequence[float] = WEIGHTS,
+    num_folds: int = NUM_FOLDS,
+) -> PerQuery:
+    """What fusion gets on queries its weight was not fitted on: each fold's by the weight that is best on the others.
+
+    A weight fitted and measured on the same queries flatters itself; this does not.
+
+    Args:
+        measures: names; the weight is fitted to the first one.
+
+    Returns:
+        {measure: {query_id: value}}.
+    """
+    tried = {weight: measure_run(qrels, fuse(first_stage, reranked, weight), measures) for weight in weights}
+    fitted = measures[0]
+    found: PerQuery = {measure: {} for measure in measures}
+    for fold in range(num_folds):
+        measured = list(qrels)[fold::num_folds]
+        others = qrels.keys() - set(measured)
+        weight = _best(
+            {
+                weight: math.fsum(values[fitted][query_id] for query_id in others if query_id in values[fitted])
+                for weight, values in tried.items()
+            }
+        )
+        for measure, values in tried[weight].items():
+            found[measure] |= {query_id: values[query_id] for query_id in measured if query_id in values}
+    return found
+
+
+def _best(by_weight: Mapping[float, float]) -> float:
+    """The weight with the highest value; of equally good ones the smallest."""
+    return max(by_weight, key=lambda weight: (by_weight[weight], -weight))

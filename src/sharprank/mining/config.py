@@ -103,9 +103,9 @@ class MineConfig:
     overlap: int = _flag("tokens that neighbouring windows of a split passage share", 50)
 
     output_scores: bool = _flag(
-        "also write neg_similarity, neg_rank (counted from 1), pos_similarity, neg_id and pos_id, so that training can "
-        "filter again",
-        False,
+        "also write neg_similarity, neg_rank (counted from 1), pos_similarity, neg_id and pos_id: training learns from "
+        "the similarities where it starts without a head, measures by them, and `filter` filters by them",
+        True,
     )
     output_candidates: str | None = _flag("also write every candidate that was met, with the reason it was refused")
     report: str | None = _flag("also write a page to look at: FILE.html")

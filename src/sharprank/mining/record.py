@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from sharprank.formats.rows import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY
 from sharprank.mining.config import MineConfig
 from sharprank.mining.draft import Candidate
 from sharprank.mining.sources import Source
 from sharprank.records import TrainRow
 
-NEGATIVE_SIMILARITY, NEGATIVE_RANK, POSITIVE_SIMILARITY = "neg_similarity", "neg_rank", "pos_similarity"
-NEGATIVE_SOURCE, NEGATIVE_ID, POSITIVE_ID = "neg_source", "neg_id", "pos_id"
+NEGATIVE_RANK, NEGATIVE_SOURCE, NEGATIVE_ID, POSITIVE_ID = "neg_rank", "neg_source", "neg_id", "pos_id"
 DESCRIBED = (NEGATIVE_SIMILARITY, NEGATIVE_RANK, POSITIVE_SIMILARITY, NEGATIVE_SOURCE, NEGATIVE_ID, POSITIVE_ID)
 
 
@@ -134,6 +134,8 @@ class RecordMaker:
             NEGATIVE_RANK: [*(self._rank(query, text) for text in kept), *(one.rank for one in mined.negatives)],
             POSITIVE_SIMILARITY: [*mined.positive_similarities, *(one.similarity for one in mined.promoted)],
         }  # fmt: skip
+        if isinstance(self._yardstick, NoYardstick):  # no bi-encoder mined, so there is no cosine to write
+            del found[NEGATIVE_SIMILARITY], found[POSITIVE_SIMILARITY]
         if len(self._sources) > 1:
             found[NEGATIVE_SOURCE] = [*(None for _ in kept), *(one.source for one in mined.negatives)]
         ids = {

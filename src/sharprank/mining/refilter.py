@@ -1,6 +1,6 @@
 """Mined rows filtered again by the scores they carry: no model, no search, nothing embedded.
 
-What `sharprank mine` refuses by a score it can refuse later as well, since the rows keep cosines (`--output_scores`)
+What `sharprank mine` refuses by a score it can refuse later as well, since the rows keep cosines
 and the teacher's scores (`--teacher`). Lists that go with the negatives are cut along with them.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from sharprank.formats.bad_rows import BadRows
-from sharprank.formats.rows import read_rows
+from sharprank.formats.rows import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY, read_rows
 from sharprank.formats.sources import Source
 from sharprank.formats.writers import atomic_open, check_writable, is_made, json_line
 from sharprank.mining.inputs import hash_of
-from sharprank.mining.record import DESCRIBED, NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY
+from sharprank.mining.record import DESCRIBED
 from sharprank.mining.refilter_config import RefilterConfig
 from sharprank.mining.select import digest, sampling_keys
 from sharprank.mining.teacher import TeacherRule
@@ -64,7 +64,8 @@ def refilter(config: RefilterConfig) -> Refiltered:
         for row in track(rows, desc="filtering rows", unit="row"):
             missing = _missing(row, config)
             if missing is not None:
-                fix = "mine with --output_scores True" if missing.endswith("similarity") else "mine with --teacher"
+                by_cosine = missing.endswith("similarity")
+                fix = "mine again with --output_scores True" if by_cosine else "mine with --teacher"
                 bad_rows.reject(row.place, f"no {missing!r}", fix=fix, reason=f"no {missing}")
                 continue
             reasons = _reasons(row, config)

@@ -22,9 +22,7 @@ def _flag(help_text: str, default: Any = None) -> Any:
 class RefilterConfig:
     """The flags of `sharprank filter`."""
 
-    input_file: str = field(
-        metadata={"help": "mined rows with neg_similarity (mine --output_scores True) or neg_scores (mine --teacher)"}
-    )
+    input_file: str = field(metadata={"help": "mined rows with neg_similarity (mine) or neg_scores (mine --teacher)"})
     output_file: str = field(metadata={"help": "the same rows with fewer negatives, as JSON lines (.gz understood)"})
     sub_data_name: str | None = _flag("subset (configuration) of the dataset that --input_file names")
     false_negatives: Literal["none", "topk_abs", "topk_marginpos", "topk_percpos"] = _flag(

@@ -69,7 +69,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether bfloat16 matrix products beat float32 here, probed once (about 50 ms) on CPUs that claim to have them."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and _cpu_bf16_is_fast()
 
 

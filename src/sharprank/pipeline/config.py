@@ -44,15 +44,17 @@ class RunConfig:
     top_up: Literal["none", "random"] = _flag("what a row with too few negatives gets", "none")
 
     train_group_size: int = _flag("passages a query and step: 1 positive, the rest negatives", 8)
-    per_device_train_batch_size: int = _flag("groups a step", 8)
-    num_train_epochs: float = _flag("passes over the rows", 3.0)
+    per_device_train_batch_size: int | None = _flag("groups a step; by default by the number of rows, and said")
+    num_train_epochs: float | None = _flag("passes over the rows; by default by their number, and said")
     max_steps: int = _flag("steps, whatever the number of rows; -1: as many as the epochs have", -1)
-    learning_rate: float | None = _flag("peak learning rate; by default by the width of the model, and said")
+    learning_rate: float | None = _flag("peak learning rate; by default by the head and width of the model, and said")
     distillation_weight: float | None = _flag(
         "how much the miner's similarities count as a teacher's beside the labels; by default 1 where the reranker "
         "starts without a trained head, else 0, and said"
     )
-    dropout: float | None = _flag("dropout while training, in place of the model's own")
+    dropout: float | None = _flag(
+        "dropout while training; by default 0 for a new head and few passes, else the model's own"
+    )
     max_len: int | None = _flag("tokens of a pair (default: as trained, else 512 or the model's limit)")
 
     first_stage: Literal["dense", "bm25"] = _flag("what is re-ranked: the bi-encoder's ranking, or BM25's", "dense")

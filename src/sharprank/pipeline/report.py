@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sharprank.evaluation.result import EvaluationResult, ModelResult
-from sharprank.metrics.fusion import FusionFit
 
 HEADER = (
     "measure",
@@ -51,23 +50,6 @@ def render(untrained: EvaluationResult, trained: EvaluationResult, fused: ModelR
         for row in (HEADER, *rows)
     ]
     return "\n".join([*lines, "", _footnote(trained)])
-
-
-def recommend(fusion: FusionFit, first_stage: float) -> str:
-    """One sentence on what to use, by the validation queries alone.
-
-    Args:
-        fusion: the fitted weight.
-        first_stage: what the first stage alone gets on those queries.
-    """
-    alone, best = fusion.by_weight[0.0], fusion.by_weight[fusion.weight]
-    figures = f"(validation {fusion.measure}: first stage {first_stage:.4f}, reranker {alone:.4f}, fused {best:.4f})"
-    if best <= first_stage or fusion.weight >= 1.0:
-        return f"use: no reranker; the first stage alone is best {figures}"
-    if fusion.weight == 0.0:
-        return f"use: the reranker alone; the first stage's score adds nothing to it {figures}"
-    share = f"{1 - fusion.weight:.1f} reranker + {fusion.weight:.1f} first stage"
-    return f"use: {share}, both standardised over a query's candidates {figures}"
 
 
 def _footnote(trained: EvaluationResult) -> str:

@@ -13,19 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.cli.options import parse
+from sharprank.formats.fusion import write_fusion
 from sharprank.formats.writers import atomic_open, write_json
-from sharprank.metrics.fusion import FusionFit
-from sharprank.metrics.ranking import average
-from sharprank.mining.record import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY
+from sharprank.metrics.verdict import Verdict, recommend
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.data import RunData, plan_data, prepare_data
 from sharprank.pipeline.first_stage import embedding_cache, rank_first_stage
-from sharprank.pipeline.report import recommend, render
+from sharprank.pipeline.report import render
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
-
-SIMILARITY_TEMPERATURE = 0.05
-"""What cosines are divided by to be scores: what embedding models are usually trained with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +51,6 @@ def run(config: RunConfig) -> str:
     from sharprank.training.train import train
 
     plan = make_plan(config)
-    if config.distillation_weight is None and plan.train[2].distillation_weight:
-        say(
-            f"{config.model_name_or_path} has no trained head to start from, so the miner's similarities teach it "
-            "beside the labels (--distillation_weight 0 trains on the labels alone)"
-        )
     say("1/5 data")
     prepare_data(config, plan.data)
     say("2/5 mining hard negatives")
@@ -84,13 +75,15 @@ def make_plan(config: RunConfig) -> Plan:
     from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 
     config.check()
-    config = replace(config, distillation_weight=_checked_models(config))
+    _check_models(config)
     data = plan_data(config)
     mined, reranker = config.folder / "mined.jsonl", config.folder / "reranker"
     first_stage = config.folder / f"{config.first_stage}.trec"
     mine = _parse(MineConfig, mine_words(config, data, mined), "sharprank mine")
     training = (ModelOptions, DataOptions, RerankTrainingArguments)
-    train = _parse(training, train_words(config, mined, reranker), "sharprank train")
+    options, rows, args = _parse(training, train_words(config, mined, reranker), "sharprank train")
+    # The validation queries are apart already, with the first stage's whole lists: no more are kept from training.
+    train = (options, replace(rows, validation_split=rows.validation_split or 0.0), args)
     evaluations = tuple(
         _parse(
             EvaluationConfig,
@@ -116,21 +109,13 @@ def make_plan(config: RunConfig) -> Plan:
     return Plan(data, mine, train, first_stage, (evaluations[0], evaluations[1]), validation)
 
 
-def _checked_models(config: RunConfig) -> float:
-    """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining.
-
-    Returns:
-        How much the miner teaches: what it already ranks well, a reranker without a trained head need not find alone.
-    """
+def _check_models(config: RunConfig) -> None:
+    """Both models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
     from sharprank.models.checkpoint import open_reranker
     from sharprank.models.minilm import resolve_model
 
     resolve_model(config.embedder_name_or_path)
-    reranker = open_reranker(config.model_name_or_path)
-    reranker.pair_tokenizer(config.max_len)
-    if config.distillation_weight is not None:
-        return config.distillation_weight
-    return 0.0 if reranker.trained else 1.0
+    open_reranker(config.model_name_or_path).pair_tokenizer(config.max_len)
 
 
 def _report(config: RunConfig, plan: Plan) -> str:
@@ -145,27 +130,25 @@ def _report(config: RunConfig, plan: Plan) -> str:
     if path.is_file() and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["settings"] == settings:
         say(f"{path}: done before")
         return path.read_text(encoding="utf-8").rstrip("\n")
-    fusion, weighed = _fusion(plan, config.folder / "fusion.json")
+    verdict = _verdict(config, plan)
     untrained, trained = (evaluate(evaluation) for evaluation in plan.evaluations)
-    together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=fusion.weight, seed=config.seed)
-    text = render(untrained, trained, together) + "\n" + recommend(fusion, weighed)
+    together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=verdict.fit.weight, seed=config.seed)
+    text = render(untrained, trained, together) + "\n" + recommend(verdict)
     with atomic_open(path) as file:
         file.write(text + "\n")
     write_json(about, manifest(command=["run"], settings=settings, inputs=inputs))
     return text
 
 
-def _fusion(plan: Plan, path: Path) -> tuple[FusionFit, float]:
-    """The weight of the first stage fitted on the validation queries, and what the first stage alone gets there."""
+def _verdict(config: RunConfig, plan: Plan) -> Verdict:
+    """What the validation queries say, written beside the reranker."""
     from sharprank.evaluation.evaluate import evaluate, read_task
-    from sharprank.evaluation.fusion import fit
+    from sharprank.evaluation.fusion import verdict_on
 
     result = evaluate(plan.validation)
-    measure = result.measures[0]
-    fusion = fit(read_task(plan.validation), result.models[0], measure=measure)
-    by_weight = {f"{weight:g}": value for weight, value in fusion.by_weight.items()}
-    write_json(path, {"weight": fusion.weight, "measure": measure, "by_weight": by_weight})
-    return fusion, average(result.first_stage or {})[measure]
+    verdict = verdict_on(read_task(plan.validation), result.models[0], seed=config.seed)
+    write_fusion(plan.reranker, verdict, first_stage=f"{config.first_stage}, top {config.depth}")
+    return verdict
 
 
 def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
@@ -178,7 +161,6 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> list[str]:
         output_file=output,
         model_name_or_path=config.embedder_name_or_path,
         embedding_cache=embedding_cache(config),
-        output_scores=True if config.distillation_weight else None,
         **config.settings(
             "range_for_sampling", "negative_number", "top_up", "on_bad_row", "query_key", "positive_key",
             "negative_key", "device", "dtype", "seed", "overwrite",
@@ -195,26 +177,13 @@ def train_words(config: RunConfig, mined: Path, output: Path) -> list[str]:
         overwrite_output_dir=config.overwrite,
         use_cpu=_on_cpu(config) or None,
         report_to="none" if config.train_config is None else None,
-        bf16=_trains_in_bf16(config) or None,
-        learning_rate=config.learning_rate or default_learning_rate(config.model_name_or_path),
-        **teacher_flags(config.distillation_weight or 0.0),
+        bf16={"auto": None, "bfloat16": True, "float32": False}[config.dtype],
         **config.settings(
             "model_name_or_path", "train_group_size", "per_device_train_batch_size", "num_train_epochs", "max_steps",
-            "max_len", "dropout", "query_key", "positive_key", "negative_key", "seed",
+            "learning_rate", "distillation_weight", "max_len", "dropout", "query_key", "positive_key", "negative_key",
+            "seed",
         ),
     )  # fmt: skip
-
-
-def teacher_flags(weight: float) -> dict[str, Any]:
-    """The flags that make the similarities of mined rows the teacher's scores."""
-    if not weight:
-        return {}
-    return {
-        "pos_scores_key": POSITIVE_SIMILARITY,
-        "neg_scores_key": NEGATIVE_SIMILARITY,
-        "distillation_weight": weight,
-        "teacher_temperature": SIMILARITY_TEMPERATURE,
-    }
 
 
 def _on_cpu(config: RunConfig) -> bool:
@@ -222,24 +191,6 @@ def _on_cpu(config: RunConfig) -> bool:
     from sharprank.models.devices import choose_device
 
     return choose_device(config.device).type == "cpu"
-
-
-def _trains_in_bf16(config: RunConfig) -> bool:
-    from sharprank.models.devices import bf16_is_fast, choose_device
-
-    return config.dtype == "bfloat16" or (config.dtype == "auto" and bf16_is_fast(choose_device(config.device)))
-
-
-def default_learning_rate(model: str) -> float:
-    """A peak learning rate for a model of this width: 1e-4 at 384 (MiniLM), less in proportion for wider ones.
-
-    Narrow models want larger steps; the constant is the demo's (docs/choices.md), the proportion is common practice.
-    """
-    from sharprank.models.loading import load_config
-    from sharprank.models.minilm import resolve_model
-
-    width = getattr(load_config(resolve_model(model)), "hidden_size", 768)
-    return float(f"{1e-4 * 384 / width:.1e}")
 
 
 def evaluate_words(config: RunConfig, data: RunData, *, model: str, run: Path, output: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.calibration import check_calibration
+from sharprank.formats.fusion import check_weight
 
 STDIN = "-"
 PASSAGE_KEYS = ("kowndges", "knowledges", "documents", "docs", "passages")
@@ -30,6 +31,13 @@ class RerankConfig:
     run: str | None = field(default=None, metadata={"help": "TREC run to re-rank, whose texts --data holds"})
     depth: int | None = field(
         default=None, metadata={"help": "with --run: passages of each query that are re-ranked (default: all)"}
+    )
+    first_stage_weight: str | None = field(
+        default=None,
+        metadata={
+            "help": "with --run: what its scores count beside the model's (0 to 1, both standardised over a query's "
+            "candidates), or auto: as fitted in training (fusion.json in the model's folder)"
+        },
     )
     output_file: str | None = field(
         default=None, metadata={"help": "where the result goes (default: stdout); an interrupted job continues"}
@@ -98,10 +106,20 @@ class RerankConfig:
             raise UserError("--run needs texts, and --data is stdin", fix="name the folder with corpus and queries")
         if self.depth is not None and self.run is None:
             raise UserError("--depth belongs to --run", fix="leave it out, or use --top_k")
+        self._check_fusion()
         if self.data == STDIN and self.output_file:
             raise UserError(
                 "what comes from stdin goes to stdout, --output_file has no place", fix="use > FILE, or name the input"
             )
+
+    def _check_fusion(self) -> None:
+        check_weight(self.first_stage_weight)
+        if self.first_stage_weight is None:
+            return
+        if self.run is None:
+            raise UserError("--first_stage_weight belongs to --run", fix="leave it out, or name the run")
+        if self.gives_probabilities:
+            raise UserError("fused scores are no probabilities", fix="leave out --first_stage_weight, or --scores")
 
     @property
     def format(self) -> str:

@@ -6,15 +6,17 @@ Knows models only by `score_lists`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TextIO
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.fusion import weight_beside
 from sharprank.formats.journal import Journal
 from sharprank.formats.writers import check_writable, is_made, write_json
+from sharprank.metrics.fusion import fuse_scores
 from sharprank.models.windows import WindowRule
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
@@ -126,6 +128,7 @@ def _answers(config: RerankConfig, requests: Iterable[Request], load: Load) -> I
     """The texts of one batch after the other; the model is loaded when the first request has been read."""
     scorer: ListScorer | None = None
     windows = WindowRule(config.overlap, config.max_windows) if config.long_passages == "split" else None
+    weight = _first_stage_weight(config)
     tag = Path(config.model_name_or_path).name or "sharprank"
     with progress_bar(total=None, desc="re-ranking", unit="query") as bar:
         for batch in _batches(requests, 1 if config.data == STDIN else PAIRS_AT_ONCE):
@@ -137,10 +140,27 @@ def _answers(config: RerankConfig, requests: Iterable[Request], load: Load) -> I
                 windows=windows,
             )
             bar.update(len(batch))
+            fused = [_fused(request, scores, weight) for request, scores in zip(batch, lists, strict=True)]
             yield [
                 answer(request, scores, output_format=config.format, top_k=config.top_k, tag=tag)
-                for request, scores in zip(batch, lists, strict=True)
+                for request, scores in zip(batch, fused, strict=True)
             ]
+
+
+def _first_stage_weight(config: RerankConfig) -> float | None:
+    """What the run's scores count, if they do."""
+    if config.first_stage_weight is None:
+        return None
+    from sharprank.models.minilm import weights_folder
+
+    model = config.model_name_or_path
+    return weight_beside(model, weights_folder(model), asked=config.first_stage_weight)
+
+
+def _fused(request: Request, scores: Sequence[float], weight: float | None) -> Sequence[float]:
+    if weight is None:
+        return scores
+    return fuse_scores([request.first_scores[one] for one in request.passage_ids], scores, weight)
 
 
 def _batches(requests: Iterable[Request], num_pairs: int) -> Iterator[list[Request]]:

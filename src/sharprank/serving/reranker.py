@@ -14,7 +14,9 @@ from typing import Any, overload
 import numpy as np
 
 from sharprank.formats.calibration import check_calibration, read_calibration
+from sharprank.formats.fusion import stored_weight
 from sharprank.metrics.calibration import Calibration
+from sharprank.metrics.fusion import fuse_scores
 from sharprank.metrics.pairs import sigmoid
 from sharprank.models.minilm import weights_folder
 from sharprank.models.scoring import PairScorer
@@ -43,13 +45,21 @@ class Reranker:
         scorer: the model.
         cached_passages: passages whose token ids are kept between calls (0: none).
         calibration: turns scores into probabilities; without one it is the sigmoid that does.
+        first_stage_weight: what the first stage's scores count where `rank` is given some, 0 to 1.
     """
 
-    def __init__(self, scorer: PairScorer, *, cached_passages: int = 0, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self,
+        scorer: PairScorer,
+        *,
+        cached_passages: int = 0,
+        calibration: Calibration | None = None,
+        first_stage_weight: float | None = None,
+    ) -> None:
         if cached_passages:
             scorer.pair_tokenizer = CachingPairTokenizer(scorer.pair_tokenizer, num_passages=cached_passages)
         self.scorer = scorer
-        self.calibration = calibration
+        self.calibration, self.first_stage_weight = calibration, first_stage_weight
         self._lock = threading.Lock()
 
     @classmethod
@@ -64,7 +74,7 @@ class Reranker:
         calibration: str | Path | None = None,
         trust_remote_code: bool = False,
     ) -> Reranker:
-        """Load a reranker, with the calibration that `sharprank calibrate` stored in its folder.
+        """Load a reranker, with the calibration and the weight of the first stage that are stored in its folder.
 
         Args:
             path: a folder or a hub id.
@@ -84,7 +94,8 @@ class Reranker:
             path, max_length=max_length, dtype=dtype, device=device, trust_remote_code=trust_remote_code
         )
         fitted = read_calibration(weights_folder(path), file=calibration)
-        return cls(scorer, cached_passages=cached_passages, calibration=fitted)
+        weight = stored_weight(weights_folder(path))
+        return cls(scorer, cached_passages=cached_passages, calibration=fitted, first_stage_weight=weight)
 
     @overload
     def compute_score(self, pairs: tuple[str, str], *, normalize: bool = ...) -> float: ...
@@ -149,6 +160,7 @@ class Reranker:
         top_k: int | None = None,
         normalize: bool = False,
         windows: WindowRule | None = None,
+        first_stage_scores: Sequence[float] | None = None,
     ) -> list[RankedPassage]:
         """The passages, best first; equal scores keep the order given.
 
@@ -156,8 +168,27 @@ class Reranker:
             top_k: how many to return; all of them by default.
             normalize: give probabilities.
             windows: read long passages whole, in overlapping windows, and take the best.
+            first_stage_scores: one a passage; they count `first_stage_weight` beside the model's, both standardised.
+
+        Raises:
+            ValueError: first-stage scores without a weight, of the wrong number, or with `normalize`.
         """
-        return self.rank_many([query], [passages], top_k=top_k, normalize=normalize, windows=windows)[0]
+        if first_stage_scores is None:
+            return self.rank_many([query], [passages], top_k=top_k, normalize=normalize, windows=windows)[0]
+        ranked = self.rank_many([query], [passages], normalize=normalize, windows=windows)[0]
+        return self._fused(ranked, first_stage_scores, passages, normalize=normalize)[:top_k]
+
+    def _fused(
+        self, ranked: Sequence[RankedPassage], first: Sequence[float], passages: Sequence[str], *, normalize: bool
+    ) -> list[RankedPassage]:
+        if self.first_stage_weight is None:
+            raise ValueError("no weight for first_stage_scores is stored with this model; set first_stage_weight")
+        if normalize:
+            raise ValueError("fused scores are no probabilities; leave out normalize or first_stage_scores")
+        if len(first) != len(passages):
+            raise ValueError(f"{len(first)} first-stage scores for {len(passages)} passages")
+        scores = [one.score for one in sorted(ranked, key=lambda one: one.index)]
+        return _best(fuse_scores(first, scores, self.first_stage_weight), passages)
 
     def rank_many(
         self,

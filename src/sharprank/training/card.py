@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sharprank.training.choices import Choices, spoken
 
 _USE = """
 ## Use
@@ -22,21 +25,30 @@ reranker.rank("a query", ["a passage", "another passage"])
 """
 
 
-def write_card(
-    folder: Path,
-    *,
-    settings: Mapping[str, Any],
-    measures: Mapping[str, float],
-    versions: Mapping[str, str],
-    loads_with: str,
-) -> None:
+@dataclass(frozen=True)
+class Made:
+    """How a model was made.
+
+    Attributes:
+        settings: those that decide the result of the run.
+        chosen: those among them that no flag gave.
+        loads_with: what else loads the model, in a sentence.
+        ending: the comparison with the first stage, if there was one.
+    """
+
+    settings: Mapping[str, Any]
+    chosen: Choices
+    loads_with: str
+    ending: str = ""
+
+
+def write_card(folder: Path, made: Made, *, measures: Mapping[str, float], versions: Mapping[str, str]) -> None:
     """Write `README.md` into a checkpoint folder.
 
     Args:
-        loads_with: what else loads it, in a sentence.
-        settings: those that decide the result of the run.
         measures: final measures on the evaluation groups; may be empty.
     """
+    settings = made.settings
     base = settings["model_name_or_path"]
     lines = [
         "---",
@@ -51,10 +63,14 @@ def write_card(
         f"{settings['num_rows']} queries, groups of {settings['train_group_size']}, loss `{settings['loss']}`, "
         f"learning rate {settings['learning_rate']}, {settings['num_train_epochs']:g} epochs, seed {settings['seed']}.",
     ]
+    if made.chosen:
+        lines += ["", f"Chosen by itself: `{spoken(made.chosen)}`."]
     if measures:
         lines += ["", "| measure on the evaluation groups | |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in measures.items()]
-    lines += [_USE.format(path=folder.name, max_length=settings["max_len"], loads_with=loads_with)]
+    if made.ending:
+        lines += ["", "```", made.ending, "```"]
+    lines += [_USE.format(path=folder.name, max_length=settings["max_len"], loads_with=made.loads_with)]
     lines += ["## How it was made", "", "```json", json.dumps(dict(settings), indent=1, ensure_ascii=False), "```", ""]
     lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

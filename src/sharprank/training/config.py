@@ -7,7 +7,9 @@ Every flag of `transformers.TrainingArguments` works; two that transformers 5 dr
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import TrainingArguments
@@ -16,6 +18,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 
 from sharprank.errors import UserError
 from sharprank.progress import say
+from sharprank.training.choices import TRAINED_HEAD_LEARNING_RATE
 from sharprank.training.data_config import DataOptions
 from sharprank.training.engines import check_deepspeed
 from sharprank.training.loss_config import LossOptions
@@ -25,15 +28,31 @@ __all__ = ["DataOptions", "LossOptions", "ModelOptions", "RerankTrainingArgument
 
 SAVES_PER_RUN = 10
 
+_UNTIL_SETTLED = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": TRAINED_HEAD_LEARNING_RATE,
+    "num_train_epochs": 3.0,
+    "bf16": False,
+}
+"""What flags without a value hold until data and model are known: transformers does arithmetic with them at once."""
+
+_OPEN = (*_UNTIL_SETTLED, "distillation_weight", "teacher_temperature")
+
+
+def _left_open(help_text: str) -> Any:
+    """A flag that `settle` gives a value when data and model are known, unless the user gave one."""
+    return field(default=None, metadata={"help": help_text})
+
 
 @dataclass(kw_only=True)
 class RerankTrainingArguments(LossOptions, TrainingArguments):
     """transformers' TrainingArguments with a reranker's defaults; batch sizes count groups, not pairs."""
 
     output_dir: str | None = field(default="rerank_output", metadata={"help": "where checkpoints and the model go"})
-    per_device_train_batch_size: int = field(default=32, metadata={"help": "groups a device and step"})
-    learning_rate: float = field(default=2e-5, metadata={"help": "peak learning rate"})
-    num_train_epochs: float = field(default=3.0, metadata={"help": "passes over the rows"})
+    per_device_train_batch_size: int = _left_open("groups a device and step; by default by the number of queries")
+    learning_rate: float = _left_open("peak learning rate; by default by the head and the width of the model")
+    num_train_epochs: float = _left_open("passes over the rows; by default by the number of queries")
+    bf16: bool = _left_open("bfloat16 forward passes (weights stay float32); by default where the device is fast at it")
     logging_steps: float = field(default=10, metadata={"help": "steps between two logged losses"})
     save_steps: float = field(
         default=1 / SAVES_PER_RUN,
@@ -57,6 +76,10 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        self.left_open = frozenset(name for name in _OPEN if getattr(self, name) is None)
+        for name, value in _UNTIL_SETTLED.items():
+            if name in self.left_open:
+                setattr(self, name, value)
         if self.warmup_ratio is not None:
             if not 0 <= self.warmup_ratio < 1:
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
@@ -77,6 +100,23 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
         if self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU and not self.ranks_while_training:
             self.eval_strategy, self.eval_steps = IntervalStrategy(self.save_strategy), self.save_steps
         super().__post_init__()
+
+    def settle(self, values: Mapping[str, Any]) -> None:
+        """Set what was left open, and again what transformers made of it: the precision, DeepSpeed's file."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        if self.bf16:
+            self.mixed_precision = "bf16"
+        if self.deepspeed and values:
+            self._read_deepspeed_file()
+
+    def _read_deepspeed_file(self) -> None:
+        from accelerate.utils import DeepSpeedPlugin
+        from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
+
+        self.hf_deepspeed_config = HfTrainerDeepSpeedConfig(self.deepspeed)
+        self.hf_deepspeed_config.trainer_config_process(self)
+        self.deepspeed_plugin = DeepSpeedPlugin(hf_ds_config=self.hf_deepspeed_config)
 
     @property
     def ranks_while_training(self) -> bool:

@@ -6,7 +6,7 @@ Everything that is wrong with the data for the chosen loss is said here, with fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
@@ -19,6 +19,7 @@ from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
 from sharprank.progress import say
 from sharprank.records import Group
+from sharprank.training.choices import held_out_share
 from sharprank.training.config import DataOptions
 
 _HAS = {
@@ -40,6 +41,8 @@ class TrainingData:
         test: to measure at the end; may be empty.
         scale: what the labels are worth.
         max_positives: see `draws.places`.
+        at_end: kept from training to be compared with the first stage when it is over; may be empty.
+        num_similar: training groups with a first-stage score for every passage; none where a teacher scored any.
     """
 
     train: list[Group]
@@ -47,6 +50,17 @@ class TrainingData:
     test: list[Group]
     scale: LabelScale
     max_positives: int | None
+    num_similar: int = 0
+    at_end: list[Group] = field(default_factory=list)
+
+    @property
+    def has_similarities(self) -> bool:
+        """Whether the first stage's scores can be a teacher's: all groups have them."""
+        return self.num_similar == len(self.train)
+
+    def taught_by_similarities(self) -> TrainingData:
+        """The same, with the first stage's scores as the teacher's."""
+        return replace(self, train=_taught_by_similarities(self.train))
 
 
 def read_training_data(data: DataOptions, objective: Objective, *, seed: int) -> TrainingData:
@@ -64,20 +78,46 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
     source = Source(data.train_data, data.sub_data_name, data.train_split)
     read = read_groups(source, form=_form(data, run=data.train_run), scale=scale, bad_rows=bad_rows)
     _describe(read, data.train_data)
-    groups, evaluation = read.groups, []
-    if data.validation_split is not None:
+    known = read.scale if read.labels else scale  # rows have no labels to fit a scale to; other data may
+    groups, evaluation, at_end = read.groups, [], []
+    if data.validation_split:
         groups, evaluation = hold_out(groups, share=data.validation_split, seed=seed)
     elif data.eval_data is not None:
         source = Source(data.eval_data, data.eval_sub_data_name, data.eval_split)
-        evaluation = _measured(source, data, _form(data, run=data.eval_run), read.scale, groups)
+        evaluation = _measured(source, data, _form(data, run=data.eval_run), known, groups)
+    elif data.validation_split is None:
+        groups, at_end = _kept_for_the_end(groups, seed=seed)
     test = []
     if data.test_data is not None:
-        test = _measured(Source(data.test_data), data, _form(data, run=data.test_run), read.scale, groups)
+        test = _measured(Source(data.test_data), data, _form(data, run=data.test_run), known, groups)
+    only_rows = set(read.forms) == {ROWS}
+    if objective.is_distilled and only_rows and _num_similar(groups) == len(groups):
+        groups = _taught_by_similarities(groups)
     _check_targets(groups, objective, data.train_data)
-    groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=set(read.forms) == {ROWS})
+    groups = _teaching(groups, objective, bad_rows, data.train_data, only_rows=only_rows)
     _say_skipped(bad_rows, data.train_data)
     evaluation = _measurable(evaluation, "the evaluation data") if evaluation else []
-    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data))
+    num_similar = _num_similar(groups) if only_rows else 0
+    return TrainingData(groups, evaluation, test, read.scale, _max_positives(groups, data), num_similar, at_end)
+
+
+def _kept_for_the_end(groups: list[Group], *, seed: int) -> tuple[list[Group], list[Group]]:
+    """(to learn from, to compare with the first stage when training is over); it is said where any are kept."""
+    comparable = [group for group in groups if is_comparable(group)]
+    share = held_out_share(len(comparable))
+    if not share or len(comparable) < len(groups):
+        return groups, []
+    groups, at_end = hold_out(groups, share=share, seed=seed)
+    say(
+        f"{len(at_end):,} of {len(groups) + len(at_end):,} queries are kept from training, to compare with the first "
+        "stage at the end (--validation_split 0: none; 0.1: also rank them during training, and keep the best model)"
+    )
+    return groups, at_end
+
+
+def is_comparable(group: Group) -> bool:
+    """Whether a first stage ranks its passages, and they differ in relevance."""
+    return group.first_stage is not None and len(set(group.relevance or ())) > 1
 
 
 def _form(data: DataOptions, *, run: str | None) -> GroupForm:
@@ -150,6 +190,20 @@ def _measurable(groups: Sequence[Group], where: str) -> list[Group]:
     if alike:
         say(f"note: {alike:,} of {len(judged):,} queries of {where} have passages of one relevance and are not ranked")
     return judged
+
+
+def _num_similar(groups: Sequence[Group]) -> int:
+    """Those with the miner's similarity for every passage; none where a teacher scored any."""
+    if any(group.teacher_scores not in (None, group.first_stage) for group in groups):
+        return 0
+    return sum(group.first_stage is not None and None not in group.first_stage for group in groups)
+
+
+def _taught_by_similarities(groups: Sequence[Group]) -> list[Group]:
+    """The groups, which have a first-stage score for every passage, with these as a teacher's."""
+    return [
+        replace(group, teacher_scores=tuple(s for s in group.first_stage or () if s is not None)) for group in groups
+    ]
 
 
 def _check_targets(groups: Sequence[Group], objective: Objective, where: str) -> None:

@@ -25,7 +25,10 @@ class DataOptions:
     sub_data_name: str | None = _flag("subset (configuration) of the dataset")
     train_split: str | None = _flag("split of the training data, where there are several (default: train)")
     train_run: str | None = _flag("TREC run whose candidates are a collection's negatives, where nobody judged them")
-    validation_split: float | None = _flag("share of the queries to rank during training instead of learning from them")
+    validation_split: float | None = _flag(
+        "share of the queries to rank during training instead of learning from them; by default a tenth of 500 or more "
+        "(at most 500) is kept for the comparison at the end, where there is a first stage to compare with; 0: none"
+    )
     eval_data: str | None = _flag("data in any of the forms to rank during training: all passages of each query")
     eval_sub_data_name: str | None = _flag("subset of the evaluation dataset")
     eval_split: str | None = _flag("split of the evaluation data (default: test)")
@@ -74,7 +77,7 @@ class DataOptions:
         self._check_validation()
 
     def _check_validation(self) -> None:
-        if self.validation_split is None:
+        if not self.validation_split:
             return
         if not 0 < self.validation_split < 1:
             raise UserError(f"--validation_split {self.validation_split} is no share", fix="use 0.1 for a tenth")
@@ -84,4 +87,9 @@ class DataOptions:
     @property
     def has_evaluation(self) -> bool:
         """Whether anything is ranked during training."""
-        return self.eval_data is not None or self.validation_split is not None
+        return self.eval_data is not None or bool(self.validation_split)
+
+    @property
+    def first_stage_run(self) -> str | None:
+        """The run that gives the queries which are measured their first-stage scores."""
+        return self.train_run if self.eval_data is None else self.eval_run

@@ -25,7 +25,9 @@ class LossOptions:
     )
     knowledge_distillation: bool = _flag("FlagEmbedding's flag for --distillation_weight 1", False)
     student_temperature: float = _flag("kl: what the student's scores are divided by", 1.0)
-    teacher_temperature: float = _flag("kl: what the teacher's scores are divided by", 1.0)
+    teacher_temperature: float | None = _flag(
+        "kl: what the teacher's scores are divided by; default 1, for the miner's similarities 0.05"
+    )
 
     def objective(self) -> Objective:
         """The objective these flags describe.
@@ -45,13 +47,13 @@ class LossOptions:
             pos_weight=self.pos_weight,
             distillation_weight=weight,
             student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
+            teacher_temperature=self.teacher_temperature or 1.0,
         )
 
     def _check_values(self, weight: float) -> None:
         for name in ("pos_weight", "student_temperature", "teacher_temperature"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
+            if value is not None and not (math.isfinite(value) and value > 0):
                 raise UserError(f"--{name} {value} is not above 0", fix=f"use --{name} 1, or another number above 0")
         if not (math.isfinite(weight) and weight >= 0):
             raise UserError(f"--distillation_weight {weight} is below 0", fix="use 0 or more")
@@ -63,7 +65,7 @@ class LossOptions:
             )
         if self.pos_weight != 1 and self.loss != BCE.name:
             raise UserError(f"--pos_weight has no meaning for loss {self.loss}", fix="use --loss bce, or drop it")
-        softened = self.student_temperature != 1 or self.teacher_temperature != 1
+        softened = self.student_temperature != 1 or self.teacher_temperature not in (None, 1)
         if softened and self.loss != KL.name and not weight:
             raise UserError(
                 f"temperatures have no meaning for loss {self.loss}", fix="use --loss kl, or --distillation_weight"

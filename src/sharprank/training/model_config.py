@@ -28,7 +28,8 @@ class ModelOptions:
     cache_dir: str | None = field(default=None, metadata={"help": "where models from the hub are kept"})
     trust_remote_code: bool = field(default=False, metadata={"help": "run code that comes with the model"})
     dropout: float | None = field(
-        default=None, metadata={"help": "dropout while training, in place of the model's own (0 suits short runs)"}
+        default=None,
+        metadata={"help": "dropout while training; by default 0 for a new head and few passes, else the model's own"},
     )
     pooling: str | None = field(
         default=None,

@@ -53,6 +53,7 @@ class RankingEvaluation:
 
     Attributes:
         measures: names of what is measured, the one that decides on the best checkpoint first.
+        scores: of every group's passages, in the order of the groups, as the last `run` found them.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class RankingEvaluation:
     ) -> None:
         self.budget = budget
         self.measures = measures_of(groups)
+        self.groups, self.gains = groups, gains_of(groups)
+        self.scores: list[np.ndarray] = []
+        self.numbers = range(rank, len(groups), world_size)
         mine = groups[rank::world_size]
-        gains = gains_of(groups)
-        self.gains = [gains[number] for number in range(rank, len(groups), world_size)]
         self.sequences = pair_tokenizer.encode([(group.query, passage) for group in mine for passage in group.passages])
         # What a rank without groups scores where all ranks have to take part.
         self.spare = pair_tokenizer.encode([(groups[0].query, groups[0].passages[0])])
@@ -80,12 +82,15 @@ class RankingEvaluation:
         with engine.no_gradients(), autocast():
             scores = self._score(model, engine)
         model.train(was_training)
-        seams = np.cumsum([len(gains) for gains in self.gains])[:-1]
-        mine = list(zip(np.split(scores, seams), self.gains, strict=True)) if self.gains else []
-        return self._measure(gather_object(mine))
+        seams = np.cumsum([len(self.gains[number]) for number in self.numbers])[:-1]
+        mine = list(zip(self.numbers, np.split(scores, seams), strict=True)) if len(self.numbers) else []
+        by_number: dict[int, np.ndarray] = dict(gather_object(mine))
+        self.scores = [by_number[number] for number in range(len(self.groups))]
+        return self._measure()
 
-    def _measure(self, groups: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-        """Values of `measures` over all ranks' groups: scores and gains of each."""
+    def _measure(self) -> dict[str, float]:
+        """Values of `measures` over all ranks' groups."""
+        groups = list(zip(self.scores, self.gains, strict=True))
         found: dict[str, float] = {}
         if MEASURES[0] in self.measures:
             found |= group_measures([group for group in groups if len(set(group[1])) > 1], MEASURES)

@@ -17,6 +17,7 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.writers import check_writable, write_json
 from sharprank.progress import say
+from sharprank.training.choices import Choices, as_record, from_record
 from sharprank.training.trainer import COMPLETE_MARK
 
 RUN_FILE = "training.json"
@@ -77,7 +78,16 @@ def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], *, where: st
             )
 
 
-def prepare_folder(output_dir: Path, settings: Mapping[str, Any], state: RunState, *, overwrite: bool) -> None:
+def recorded_choices(output_dir: Path) -> Choices:
+    """What the run in this folder chose by itself when it began; nothing where none can be read."""
+    try:
+        run = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
+        return from_record(run.get("chosen", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # `find_run` says what is wrong with it
+        return {}
+
+
+def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, overwrite: bool) -> None:
     """Write the run's description and clear away what must not be read (first rank only)."""
     if overwrite and output_dir.exists():
         for folder in checkpoints(output_dir):
@@ -86,13 +96,14 @@ def prepare_folder(output_dir: Path, settings: Mapping[str, Any], state: RunStat
         if not (folder / COMPLETE_MARK).is_file():
             say(f"note: {folder.name} was cut short and is removed")
             shutil.rmtree(folder)
-    write_run(output_dir, settings, finished=False)
+    write_run(output_dir, settings, chosen, finished=False)
 
 
-def write_run(output_dir: Path, settings: Mapping[str, Any], *, finished: bool, **more: Any) -> None:
+def write_run(output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, finished: bool, **more: Any) -> None:
     """Write the run's description into its folder."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(output_dir / RUN_FILE, {"finished": finished, "settings": dict(settings), **more})
+    about = {"finished": finished, "settings": dict(settings), "chosen": as_record(chosen)}
+    write_json(output_dir / RUN_FILE, {**about, **more})
 
 
 def checkpoints(output_dir: Path) -> list[Path]:

@@ -6,7 +6,7 @@ before the first step. The same command run again continues from the last checkp
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,17 @@ from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
 from sharprank.records import Group
 from sharprank.training.arithmetic import say_arithmetic
-from sharprank.training.card import write_card
+from sharprank.training.card import Made, write_card
+from sharprank.training.choices import Choices
 from sharprank.training.config import DataOptions, ModelOptions, RerankTrainingArguments
 from sharprank.training.curves import write_curves
 from sharprank.training.data import TrainingData, read_training_data
+from sharprank.training.ending import conclude, first_stage_name
 from sharprank.training.engines import whole_weights
 from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import measures_of
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
+from sharprank.training.settle import settle
 from sharprank.training.trainer import RerankTrainer
 
 # What may change between two runs of the same training without changing its result.
@@ -65,7 +68,6 @@ _DECIDING = (
 )
 _DATA_DECIDING = (
     "train_split",
-    "validation_split",
     "run_depth",
     "query_key",
     "positive_key",
@@ -91,6 +93,7 @@ class TrainingResult:
     measures: dict[str, float] = field(default_factory=dict)
     test_measures: dict[str, float] = field(default_factory=dict)
     log_history: list[dict[str, Any]] = field(default_factory=list)
+    ending: str = ""
     was_finished: bool = False
 
 
@@ -107,11 +110,12 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     if read.evaluation:
         args.rank_while_training(measures_of(read.evaluation)[0])
     checkpoint = model_options.open()
+    model_options, read, chosen = settle(model_options, args, read, checkpoint)
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
     checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
     settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
     output_dir = Path(str(args.output_dir))
-    state = _agreed_state(output_dir, settings, args)
+    state = _agreed_state(output_dir, settings, chosen, args)
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
@@ -137,16 +141,19 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         loads_with = LOADS_WITH["adapter"] if model_options.leaves_adapter else checkpoint.loads_with
-        return _finish(trainer, model_options, settings, loads_with, test=read.test)
+        made = Made(settings, chosen, loads_with=loads_with)
+        return _finish(trainer, model_options, made, data, read)
 
 
-def _agreed_state(output_dir: Path, settings: dict[str, Any], args: RerankTrainingArguments) -> RunState:
+def _agreed_state(
+    output_dir: Path, settings: dict[str, Any], chosen: Choices, args: RerankTrainingArguments
+) -> RunState:
     """What the first rank finds in the output folder (and clears there), told to all ranks."""
     agreed: list[Any] = [None]
     if args.process_index == 0:
         agreed[0] = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
         if not agreed[0].finished:
-            prepare_folder(output_dir, settings, agreed[0], overwrite=args.overwrite_output_dir)
+            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir)
     return broadcast_object_list(agreed)[0]
 
 
@@ -187,6 +194,8 @@ def _settings(
         "query_max_len": data.query_max_len,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: getattr(data, name) for name in _DATA_DECIDING},
+        "validation_split": data.validation_split or None,
+        "kept_for_the_end": len(read.at_end),
         **{name: values[name] for name in _DECIDING},
     }
 
@@ -222,28 +231,32 @@ def _trainer(
 
 
 def _finish(
-    trainer: RerankTrainer,
-    options: ModelOptions,
-    settings: dict[str, Any],
-    loads_with: str,
-    *,
-    test: list[Group],
+    trainer: RerankTrainer, options: ModelOptions, made: Made, data: DataOptions, read: TrainingData
 ) -> TrainingResult:
     """Save the model (the best one, where there was an evaluation) with its card, and mark the run finished."""
     output_dir = Path(str(trainer.args.output_dir))
-    measures = trainer.evaluate() if trainer.evaluation is not None else {}
+    evaluation, ending = trainer.evaluation, None
+    measures = trainer.evaluate() if evaluation is not None else {}
     measures = {name.removeprefix("eval_"): value for name, value in measures.items() if name.startswith("eval_")}
-    test_measures = trainer.measure(test) if test else {}
+    if read.at_end:
+        evaluation = trainer.fixed(read.at_end)
+        measures = trainer.ranked(evaluation)
+    if evaluation is not None:
+        where = {"run": data.first_stage_run, "model": str(output_dir)}
+        ending = conclude(evaluation.groups, evaluation.scores, evaluation.gains, **where, seed=trainer.args.seed)
+    test_measures = trainer.measure(read.test) if read.test else {}
     _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
         write_curves(output_dir, history)
-        card = {"settings": settings, "measures": test_measures or measures, "versions": versions()}
-        write_card(output_dir, **card, loads_with=loads_with)
+        if ending is not None:
+            ending.write(output_dir, first_stage=first_stage_name(data.first_stage_run))
+            made = replace(made, ending=ending.text)
+        write_card(output_dir, made, measures=test_measures or measures, versions=versions())
         more = {"measures": measures, "test_measures": test_measures, "versions": versions()}
-        write_run(output_dir, settings, finished=True, **more)
-    return TrainingResult(output_dir, measures, test_measures, history)
+        write_run(output_dir, made.settings, made.chosen, finished=True, **more)
+    return TrainingResult(output_dir, measures, test_measures, history, ending=ending.text if ending else "")
 
 
 def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:

@@ -59,7 +59,7 @@ class RerankTrainer(Trainer):
         self.add_callback(TrainingProgress())
         self.objective = Objective.of(loss)
         self.micro_batch_tokens = micro_batch_tokens
-        self.evaluation = self._fixed(evaluation) if evaluation else None
+        self.evaluation = self.fixed(evaluation) if evaluation else None
         self.collapse = CollapseWatch(warmup_steps=self.args.warmup_steps)
         self.engine = Engine(self.accelerator)
         self.useful_tokens = 0
@@ -158,7 +158,7 @@ class RerankTrainer(Trainer):
         """Rank the fixed evaluation groups and report the mean measures, `eval_nDCG@10` and the like."""
         if self.evaluation is None:
             raise ValueError("this trainer was made without evaluation groups")
-        measures = self._ranked(self.evaluation)
+        measures = self.ranked(self.evaluation)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in measures.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -166,9 +166,10 @@ class RerankTrainer(Trainer):
 
     def measure(self, groups: Sequence[Group]) -> dict[str, float]:
         """Measures of the model as it is on other groups than those of `evaluate`."""
-        return self._ranked(self._fixed(groups))
+        return self.ranked(self.fixed(groups))
 
-    def _fixed(self, groups: Sequence[Group]) -> RankingEvaluation:
+    def fixed(self, groups: Sequence[Group]) -> RankingEvaluation:
+        """Groups to rank, tokenised once."""
         dataset = self.train_dataset
         assert isinstance(dataset, GroupDataset)
         return RankingEvaluation(
@@ -179,7 +180,8 @@ class RerankTrainer(Trainer):
             world_size=self.args.world_size,
         )
 
-    def _ranked(self, evaluation: RankingEvaluation) -> dict[str, float]:
+    def ranked(self, evaluation: RankingEvaluation) -> dict[str, float]:
+        """Measures of the model as it is."""
         model = self.engine.to_score(self)
         return evaluation.run(model, engine=self.engine, autocast=self.compute_loss_context_manager)
 

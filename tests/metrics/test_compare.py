@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sharprank.evaluation.compare import compare, correct_for_several, spoken_p, warning
+from sharprank.metrics.compare import compare, correct_for_several, spoken_p, warning
 from sharprank.metrics.significance import bootstrap_interval, randomisation_test
 
 

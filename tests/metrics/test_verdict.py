@@ -1,0 +1,91 @@
+"""First stage, reranker or both: by hand, against brute force, and where noise must not pass for a gain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sharprank.metrics.fusion import NUM_FOLDS, WEIGHTS, cross_fitted, fuse
+from sharprank.metrics.ranking import average, measure_run
+from sharprank.metrics.verdict import judge, recommend
+
+MEASURES = ("nDCG@10", "MRR@10")
+
+
+def world(num_queries, first, second, seed=0, size=10):
+    """Judgements with one positive a query, and two rankings that know it so well."""
+    rng = np.random.default_rng(seed)
+    queries = [f"q{i}" for i in range(num_queries)]
+
+    def run(quality):
+        return {q: {f"p{j}": float((j == 0) * quality + rng.normal()) for j in range(size)} for q in queries}
+
+    return {q: {"p0": 1} for q in queries}, run(first), run(second)
+
+
+def test_each_fold_is_measured_by_the_weight_that_is_best_on_the_others():
+    qrels, first, reranked = world(23, 1.0, 1.2)
+    found = cross_fitted(qrels, first, reranked, measures=MEASURES)
+    for fold in range(NUM_FOLDS):
+        mine = list(qrels)[fold::NUM_FOLDS]
+        rest = {q: judged for q, judged in qrels.items() if q not in mine}
+        means = [average(measure_run(rest, fuse(first, reranked, w), ["nDCG@10"]))["nDCG@10"] for w in WEIGHTS]
+        weight = WEIGHTS[int(np.argmax(np.round(means, 12)))]
+        expected = measure_run({q: qrels[q] for q in mine}, fuse(first, reranked, weight), MEASURES)
+        for measure in MEASURES:
+            assert {q: found[measure][q] for q in mine} == expected[measure]
+    assert all(set(found[measure]) == set(qrels) for measure in MEASURES)
+
+
+def test_a_weight_measured_where_it_was_not_fitted_makes_no_gain_of_noise():
+    gains = []
+    for seed in range(20):
+        verdict = judge(*world(30, 0.0, 0.0, seed=seed), measures=MEASURES)
+        best = max(verdict.alone[0].first, verdict.alone[0].reranked)
+        flattering = verdict.fit.by_weight[verdict.fit.weight]
+        assert flattering >= best - 1e-12
+        gains.append((flattering - best, verdict.fused[0].reranked - best))
+    in_sample, cross = np.mean(gains, axis=0)
+    assert in_sample > 0.005 > cross
+
+
+def test_by_hand_two_queries_each_source_right_about_one():
+    qrels = {"q": {"a": 1}, "r": {"a": 1}}
+    first = {"q": {"a": 3.0, "b": 2.0, "c": 1.0}, "r": {"a": 2.0, "b": 3.0, "c": 1.0}}
+    reranked = {"q": {"a": 2.0, "b": 3.0, "c": 1.0}, "r": {"a": 3.0, "b": 2.0, "c": 1.0}}
+    verdict = judge(qrels, first, reranked, measures=("MRR@10",))
+    assert verdict.alone[0].first == verdict.alone[0].reranked == 0.75
+    assert verdict.use == "first stage" and verdict.weight == 1.0
+
+
+def test_both_together_are_recommended_where_they_are_better_than_either():
+    verdict = judge(*world(300, 1.5, 1.5), measures=MEASURES)
+    assert verdict.use == "fused" and 0.3 <= verdict.weight <= 0.7
+    assert verdict.best == verdict.fused[0] and verdict.best.p < 0.05
+    sentence = recommend(verdict)
+    assert sentence.startswith(f"use: {1 - verdict.weight:.1f} reranker + {verdict.weight:.1f} first stage")
+    assert "300 queries" in sentence and "chance" not in sentence
+
+
+def test_the_reranker_alone_or_none_is_recommended_where_the_other_adds_nothing():
+    better = judge(*world(200, -3.0, 3.0), measures=MEASURES)
+    assert (better.use, better.weight) == ("reranker", 0.0) and "reranker alone" in recommend(better)
+    worse = judge(*world(200, 3.0, -3.0), measures=MEASURES)
+    assert (worse.use, worse.weight) == ("first stage", 1.0) and "no reranker" in recommend(worse)
+
+
+def test_a_gain_that_could_be_chance_is_called_that():
+    verdict = judge(*world(6, 1.0, 2.5), measures=MEASURES)
+    assert verdict.use != "first stage" and verdict.best.p >= 0.05
+    assert "could be chance" in recommend(verdict)
+
+
+def test_what_the_first_stage_ranks_beyond_the_candidates_counts_for_nobody():
+    qrels, first, reranked = world(40, 1.0, 1.0)
+    longer = {q: {**scores, "beyond": 99.0} for q, scores in first.items()}
+    assert judge(qrels, longer, reranked, measures=MEASURES) == judge(qrels, first, reranked, measures=MEASURES)
+
+
+@pytest.mark.parametrize("num_queries", [1, 2])
+def test_one_or_two_queries_are_no_crash(num_queries):
+    assert recommend(judge(*world(num_queries, 1.0, 1.0), measures=MEASURES)).startswith("use: ")
