@@ -8,10 +8,10 @@ DOORS := embedding reranker
 CHECKED := src tests benchmarks $(DOORS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench install
+.PHONY: help demo test check bench bench-quality install
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## mine, train and evaluate on the documentation of this Python, offline, in under ten minutes on two cores
 	$(BIN)/sharprank demo
@@ -27,6 +27,9 @@ check: $(INSTALLED) ## lint, format, types, import floors
 
 bench: $(INSTALLED) ## speed beside FlagEmbedding and sentence-transformers (make bench FULL=1: longer)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.speed $(if $(FULL),--full)
+
+bench-quality: $(INSTALLED) ## rankings beside theirs, hours, resumable (make bench-quality DATA=folder of collections)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA),--collections python_docs)
 
 install: $(INSTALLED) ## only make .venv
 

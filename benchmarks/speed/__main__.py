@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.marks import put_into
 from benchmarks.speed.measure import MEASUREMENTS, Size
-from benchmarks.speed.table import put_into, render
+from benchmarks.speed.table import render
 from sharprank.formats.writers import write_json
 from sharprank.provenance import versions
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             write_json(output, report)  # after each, so that a run that is stopped leaves what it has
     print(render(report))
     if options.docs:
-        put_into(RESULTS, render(report))
+        put_into(RESULTS, render(report), name="speed")
 
 
 def machine() -> dict[str, Any]:

@@ -1,12 +1,9 @@
-"""The figures as a Markdown table, and where it stands in docs/results.md."""
+"""The figures as a Markdown table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -47,16 +44,3 @@ def _line(row: Mapping[str, Any]) -> str:
     return (
         f"| {row['work']} | {row['against']} | {measured}{'' if ok else ' **below**'} | {wanted} | {rounds} | {cpu} |"
     )
-
-
-def put_into(path: Path, table: str) -> None:
-    """Replace what stands between the two marks in a Markdown file.
-
-    Raises:
-        ValueError: the marks are not there.
-    """
-    text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{path} lacks the marks {BEGIN} and {END}")
-    head, rest = text.split(BEGIN, 1)
-    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")

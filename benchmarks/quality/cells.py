@@ -1,0 +1,221 @@
+"""A cell: one system trained once on one collection. Every step of it leaves a file, and what is there is not redone.
+
+WORK/COLLECTION/prepared/                     rows, pool, splits with their first stage
+WORK/start/seed-N/                            MiniLM with a head drawn from the seed
+WORK/COLLECTION/SYSTEM/seed-N/mined.jsonl     what the system's miner made
+WORK/COLLECTION/SYSTEM/seed-N/BUDGET/         model/ while it is needed, trained.json, SPLIT.trec, result.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks.quality import with_flagembedding, with_sentence_transformers, with_sharprank
+from benchmarks.quality.budget import Effort, check_tokens
+from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
+from sharprank.errors import UserError
+from sharprank.formats.trec import write_run
+from sharprank.formats.writers import write_json
+from sharprank.provenance import versions
+
+OURS = "sharprank"
+SYSTEMS: dict[str, ModuleType] = {
+    "flagembedding": with_flagembedding,
+    "sentence-transformers": with_sentence_transformers,
+    OURS: with_sharprank,
+}
+"""Ours last, so that the peers' cells are there when ours is tuned no more."""
+
+TOKENS, WALL = "tokens", "wall"
+BUDGETS = (TOKENS, WALL)
+SCORED = (VALIDATION, TEST)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained.
+
+    Attributes:
+        budget: "tokens": so many useful tokens; "wall": the CPU seconds that our own equal-token training took.
+    """
+
+    collection: str
+    system: str
+    budget: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where and how large.
+
+    Attributes:
+        data: the folder of the given collections.
+        tokens: useful tokens of a training.
+        max_len: tokens of a pair, in training and in scoring.
+        keep: leave the weights after scoring.
+    """
+
+    data: Path | None
+    work: Path
+    tokens: int = 150_000
+    max_len: int = 128
+    keep: bool = False
+
+    def folder(self, cell: Cell) -> Path:
+        """Where a cell's files are."""
+        return self.mined_folder(cell) / f"{cell.budget}-{self.tokens}"
+
+    def mined_folder(self, cell: Cell) -> Path:
+        """Where its mined rows are, the same for every budget."""
+        return self.work / cell.collection / cell.system / f"seed-{cell.seed}"
+
+    def prepared(self, collection: str) -> Prepared:
+        """The collection, prepared now unless it was before."""
+        return prepare(collection, self.data, self.work / collection / "prepared")
+
+
+def ordered(
+    collections: Sequence[str], systems: Sequence[str], budgets: Sequence[str], seeds: Sequence[int]
+) -> Iterator[Cell]:
+    """Every cell, seed by seed, so that one seed of everything is there first."""
+    for seed in seeds:
+        for budget in budgets:
+            for collection in collections:
+                for system in systems:
+                    if (system, budget) != (OURS, WALL):  # ours sets the time: it would be the same cell
+                        yield Cell(collection, system, budget, seed)
+
+
+def read_result(bench: Bench, cell: Cell) -> dict[str, Any] | None:
+    """What a cell gave, None before it is done.
+
+    Raises:
+        UserError: it was trained with another pair length.
+    """
+    path = bench.folder(cell) / "result.json"
+    return _json(path, bench) if path.exists() else None
+
+
+def _json(path: Path, bench: Bench) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["max_len"] != bench.max_len:
+        raise UserError(
+            f"{path}: trained with pairs of {found['max_len']} tokens, not {bench.max_len}",
+            fix="use another --work folder for another --max_len",
+        )
+    return found
+
+
+def run_cell(bench: Bench, cell: Cell) -> dict[str, Any]:
+    """Mine, train, score; returns the result.
+
+    Raises:
+        MissingTime: the cell's budget is our time, and our own cell is not done.
+    """
+    folder, done = bench.folder(cell), read_result(bench, cell)
+    if done is not None:
+        return done
+    collection = bench.prepared(cell.collection)
+    trained = _trained(bench, cell, collection)
+    _score(bench, cell, collection)
+    result = {**asdict(cell), **trained}
+    write_json(folder / "result.json", result)
+    if not bench.keep:
+        shutil.rmtree(folder / "model")
+    return result
+
+
+class MissingTime(Exception):
+    """Our own equal-token training, whose time a cell is given, is not there."""
+
+
+def _trained(bench: Bench, cell: Cell, collection: Prepared) -> dict[str, Any]:
+    """Train unless a whole training is there; returns what it took."""
+    folder = bench.folder(cell)
+    about = folder / "trained.json"
+    if about.exists() and (folder / "model").is_dir():
+        return _json(about, bench)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    system, mined = SYSTEMS[cell.system], _mined(bench, cell, collection)
+    start = _start(bench, cell.seed)
+    steps = _steps(bench, cell, mined, start)
+    effort: Effort = system.train(mined, start, folder / "model", steps=steps, seed=cell.seed, max_len=bench.max_len)
+    if cell.budget == TOKENS:
+        check_tokens(effort, bench.tokens)
+    trained = {**asdict(effort), "max_len": bench.max_len, "machine": _machine()}
+    write_json(about, trained)
+    return trained
+
+
+def _mined(bench: Bench, cell: Cell, collection: Prepared) -> Path:
+    path = bench.mined_folder(cell) / "mined.jsonl"
+    if not path.exists():
+        cache = bench.work / cell.collection / cell.system / "cache"
+        SYSTEMS[cell.system].mine(collection, path, cache, seed=cell.seed)
+    return path
+
+
+def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
+    if cell.budget == WALL:
+        ours = read_result(bench, Cell(cell.collection, OURS, TOKENS, cell.seed))
+        own = read_result(bench, Cell(cell.collection, cell.system, TOKENS, cell.seed))
+        if ours is None or own is None:
+            missing = OURS if ours is None else cell.system
+            raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
+        return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
+    return SYSTEMS[cell.system].pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
+
+
+def _start(bench: Bench, seed: int) -> Path:
+    """MiniLM as a plain sequence classifier with one label, its head drawn from the seed; made once."""
+    path = bench.work / "start" / f"seed-{seed}"
+    if not path.exists():
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        from sharprank.models.minilm import minilm_folder
+
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(minilm_folder(), num_labels=1, dtype=torch.float32)
+        beside = path.with_name(f"{path.name}.part")
+        model.save_pretrained(beside)
+        AutoTokenizer.from_pretrained(minilm_folder()).save_pretrained(beside)
+        beside.rename(path)
+    return path
+
+
+def _score(bench: Bench, cell: Cell, collection: Prepared) -> None:
+    """Write the scores of every candidate of both splits."""
+    from sharprank.models.scoring import PairScorer
+
+    folder = bench.folder(cell)
+    if all((folder / f"{split}.trec").exists() for split in SCORED):
+        return
+    scorer = PairScorer.load(str(folder / "model"), max_length=bench.max_len, dtype="auto")
+    for split in SCORED:
+        texts = collection.read(split)
+        candidates = {query_id: list(ranking) for query_id, ranking in collection.first_stage(split).items()}
+        run = scorer.score_many(texts.queries, texts.passages, candidates)
+        write_run(folder / f"{split}.trec", run, tag=cell.system)
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    from sharprank.models.devices import choose_device
+
+    return {
+        "device": str(choose_device()),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2),
+        "versions": {**versions(), "sentence-transformers": version("sentence-transformers")},
+    }

@@ -1,0 +1,143 @@
+"""From score files to figures: each system alone and fused with the first stage, and ours against each of the others.
+
+Everything is computed from the cells' TREC runs, so that another measure needs no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.quality.cells import OURS, SYSTEMS, TOKENS, Bench, Cell, read_result
+from benchmarks.quality.prepared import TEST, VALIDATION, Prepared
+from sharprank.formats.trec import read_run
+from sharprank.metrics.fusion import fit_fusion, fuse
+from sharprank.metrics.ranking import PerQuery, average, measure_run
+from sharprank.metrics.significance import bootstrap_interval, randomisation_test
+
+MEASURES = ("nDCG@10", "MRR@10", "MAP")
+MAIN = MEASURES[0]
+ALONE, FUSED = "alone", "fused"
+FIRST_STAGE = "first stage"
+_EFFORT = ("steps", "tokens", "wall", "cpu")
+
+Values = dict[str, PerQuery]
+"""{alone or fused: {measure: {query_id: value}}}"""
+
+
+def compare(bench: Bench, collections: Sequence[str], budgets: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
+    """All figures of the cells that are done.
+
+    Returns:
+        `rows`: a system's means over its seeds, by collection, split and budget; `tests`: ours minus another system's
+        (or the first stage's), a query's values averaged over the seeds that both have.
+    """
+    report: dict[str, Any] = {"tokens": bench.tokens, "max_len": bench.max_len, "rows": [], "tests": [], "cells": []}
+    for collection in collections:
+        done = _done(bench, collection, budgets, seeds)
+        if not done:
+            continue
+        prepared = bench.prepared(collection)
+        report["cells"] += list(done.values())
+        for split in prepared.measured:
+            first = measure_run(prepared.read(split).qrels, prepared.first_stage(split), MEASURES)
+            place = {"collection": collection, "split": split}
+            values = {cell: _values(bench, cell, prepared, split) for cell in done}
+            num_queries = len(first[MAIN])
+            report["rows"].append(
+                {**place, "system": FIRST_STAGE, "queries": num_queries, ALONE: _rounded(average(first))}
+            )
+            weights = {cell: weight for cell, (weight, _) in values.items()}
+            found = {cell: by_kind for cell, (_, by_kind) in values.items()}
+            report["rows"] += [{**place, **row} for row in _rows(done, weights, found)]
+            report["tests"] += [{**place, **test} for test in _tests(found, first)]
+    return report
+
+
+def _done(bench: Bench, collection: str, budgets: Sequence[str], seeds: Sequence[int]) -> dict[Cell, dict[str, Any]]:
+    cells = [
+        Cell(collection, system, budget, seed)
+        for system in SYSTEMS for budget in budgets for seed in seeds
+    ]  # fmt: skip
+    results = {cell: read_result(bench, cell) for cell in cells}
+    return {cell: result for cell, result in results.items() if result is not None}
+
+
+def _values(bench: Bench, cell: Cell, prepared: Prepared, split: str) -> tuple[float, Values]:
+    """The fusion weight fitted on validation, and the values of each query of the split."""
+    folder = bench.folder(cell)
+    judged = prepared.read(VALIDATION).qrels
+    fit = fit_fusion(judged, prepared.first_stage(VALIDATION), read_run(folder / f"{VALIDATION}.trec"), measure=MAIN)
+    reranked = read_run(folder / f"{TEST}.trec")
+    runs = {ALONE: reranked, FUSED: fuse(prepared.first_stage(split), reranked, fit.weight)}
+    qrels = prepared.read(split).qrels
+    return fit.weight, {kind: measure_run(qrels, run, MEASURES) for kind, run in runs.items()}
+
+
+def _rows(
+    done: Mapping[Cell, Mapping[str, Any]], weights: Mapping[Cell, float], found: Mapping[Cell, Values]
+) -> Iterable[dict[str, Any]]:
+    for (system, budget), cells in _by_system(found).items():
+        effort = {name: sum(done[cell][name] for cell in cells) / len(cells) for name in _EFFORT}
+        yield {
+            "system": system,
+            "budget": budget,
+            "seeds": [cell.seed for cell in cells],
+            **{kind: _rounded(average(over_seeds([found[c][kind] for c in cells]))) for kind in (ALONE, FUSED)},
+            "by_seed": {kind: [round(average(found[c][kind])[MAIN], 4) for c in cells] for kind in (ALONE, FUSED)},
+            "weights": [weights[cell] for cell in cells],
+            **{name: round(value, 1) for name, value in effort.items()},
+        }
+
+
+def _by_system(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.system, cell.budget), []).append(cell)
+    return groups
+
+
+def _tests(found: Mapping[Cell, Values], first: PerQuery) -> Iterable[dict[str, Any]]:
+    """Ours, trained on the tokens that the others were given too, against each of them and the first stage."""
+    groups = _by_system(found)
+    ours = {cell.seed: cell for cell in groups.get((OURS, TOKENS), [])}
+    for kind in (ALONE, FUSED):
+        if ours:
+            mine = over_seeds([found[cell][kind] for cell in ours.values()])
+            yield _test(mine, first, {"kind": kind, "against": FIRST_STAGE, "seeds": list(ours)})
+        for (system, budget), cells in groups.items():
+            theirs = {cell.seed: cell for cell in cells}
+            seeds = [seed for seed in ours if seed in theirs]
+            if system != OURS and seeds:
+                a, b = (over_seeds([found[side[seed]][kind] for seed in seeds]) for side in (ours, theirs))
+                yield _test(a, b, {"kind": kind, "against": system, "budget": budget, "seeds": seeds})
+
+
+def _test(mine: PerQuery, theirs: PerQuery, what: dict[str, Any]) -> dict[str, Any]:
+    queries = sorted(mine[MAIN])
+    a, b = ([side[MAIN][query] for query in queries] for side in (mine, theirs))
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    low, high = bootstrap_interval(differences)
+    return {
+        **what,
+        "measure": MAIN,
+        "difference": round(sum(differences) / len(differences), 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "p": round(randomisation_test(a, b), 4),
+    }
+
+
+def over_seeds(runs: Sequence[PerQuery]) -> PerQuery:
+    """Each query's value averaged over the seeds.
+
+    >>> over_seeds([{"MAP": {"q": 1.0}}, {"MAP": {"q": 0.0}}])
+    {'MAP': {'q': 0.5}}
+    """
+    return {
+        measure: {query: sum(run[measure][query] for run in runs) / len(runs) for query in values}
+        for measure, values in runs[0].items()
+    }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}

@@ -1,0 +1,101 @@
+"""Our own recipe: `sharprank mine` and `sharprank train` as they would be typed, with default settings.
+
+Only the number of steps and the pair length are said, and that nothing is saved on the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.budget import Effort, Pace
+from benchmarks.quality.prepared import Prepared
+from sharprank.cli.main import main as sharprank
+
+
+def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
+    """Write the rows; vectors are kept for the other seeds."""
+    _command(
+        "mine",
+        input_file=collection.train_path,
+        candidate_pool=collection.corpus_path,
+        output_file=output,
+        model_name_or_path="minilm",
+        embedding_cache=cache,
+        seed=seed,
+    )
+
+
+def pace(mined: Path, start: Path, *, max_len: int) -> Pace:
+    """Tokens of a first epoch's groups and the groups of a step, from a training of one step."""
+    seen: list[Pace] = []
+
+    def look(trainer: Any) -> None:
+        from sharprank.training.groups import DrawKey
+
+        data, args = trainer.train_dataset, trainer.args
+        tokens = [data.group_tokens(DrawKey(row, 0)) for row in range(len(data))]
+        groups = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        seen.append(Pace.of(tokens, a_step=groups))
+
+    with tempfile.TemporaryDirectory() as folder, _after_training(look):
+        _train(mined, Path(folder) / "model", steps=1, seed=0, max_len=max_len)
+    return seen[0]
+
+
+def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+    """`steps` steps; the model is `minilm`, whose new head comes from the seed, so `start` plays no part."""
+    effort = Effort(steps)
+
+    def look(trainer: Any) -> None:
+        effort.steps, effort.tokens = trainer.state.global_step, trainer.useful_tokens
+
+    with _after_training(look, effort):
+        _train(mined, output, steps=steps, seed=seed, max_len=max_len)
+    return effort
+
+
+def _train(mined: Path, output: Path, **said: int) -> None:
+    _command(
+        "train",
+        model_name_or_path="minilm",
+        train_data=mined,
+        output_dir=output,
+        max_steps=said["steps"],
+        max_len=said["max_len"],
+        seed=said["seed"],
+        save_strategy="no",
+        report_to="none",
+    )
+
+
+@contextlib.contextmanager
+def _after_training(look: Callable[[Any], None], effort: Effort | None = None) -> Iterator[None]:
+    """Show the trainer to `look` when its last step is done, and time it as the peers' trainers are timed."""
+    from sharprank.training.trainer import RerankTrainer
+
+    trainer_class: Any = RerankTrainer
+    whole = trainer_class.train
+
+    def timed(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = whole(trainer, *args, **kwargs)
+        if effort is not None:
+            effort.wall, effort.cpu = time.perf_counter() - wall, time.process_time() - cpu
+        look(trainer)
+        return result
+
+    trainer_class.train = timed
+    try:
+        yield
+    finally:
+        trainer_class.train = whole
+
+
+def _command(name: str, **flags: Any) -> None:
+    if sharprank([name, *(f"--{flag}={value}" for flag, value in flags.items())]):
+        raise SystemExit(f"sharprank {name} failed")
