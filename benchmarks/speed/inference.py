@@ -82,8 +82,7 @@ def search_sides(
 
     from sharprank.retrieval.faiss_index import search
 
-    rng = np.random.default_rng(seed)
-    passages, queries = (_unit(rng.standard_normal((n, size), dtype=np.float32)) for n in (num_passages, num_queries))
+    passages, queries = (random_units(n, size, seed=seed + i) for i, n in enumerate((num_passages, num_queries)))
 
     def by_faiss(batch_size: int) -> np.ndarray:
         index: Any = faiss.IndexFlatIP(size)
@@ -98,5 +97,7 @@ def search_sides(
     }
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def random_units(count: int, size: int = 384, *, seed: int) -> np.ndarray:
+    """Random vectors of length 1, float32 [count, size]."""
+    vectors = np.random.default_rng(seed).standard_normal((count, size), dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

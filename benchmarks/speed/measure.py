@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.speed.flatness import measure as measure_flatness
 from benchmarks.speed.inference import encoding_sides, scoring_sides, search_sides
 from benchmarks.speed.material import Material, make_material
 from benchmarks.speed.memory import SIDES, peak_bytes
@@ -30,7 +31,7 @@ class Size:
     """How much of everything.
 
     Attributes:
-        flat: pairs scored to see that the cost of a token does not grow with their number.
+        flat: pairs scored and trained on to see that the cost of a token does not grow with their number.
     """
 
     training_rows: int
@@ -123,7 +124,8 @@ def _inference(make_sides: Any, material: Material, size: Size, what: str, toler
             _against(timings, OURS, _best(timings, ST), f"{what}, {word}", target[ST]),
         ]
         if what == "scoring" and dtype == torch.float32:
-            rows.append(_of_ceiling(timings, OURS, "forward, float32", model_flops(material.pair_lengths), dtype, 0.8))
+            flops = model_flops(material.pair_lengths)
+            rows.append(_of_ceiling(timings, OURS, "forward, float32", flops, dtype, 0.8, by_onednn=True))
         seconds[word] = _seconds(timings)
     return {"rows": rows, "checks": checks, "seconds": seconds}
 
@@ -154,25 +156,9 @@ def memory(size: Size, folder: Path) -> dict[str, Any]:
 
 
 def flatness(size: Size, folder: Path) -> dict[str, Any]:
-    """Seconds a token at a small and at a large number of pairs (bfloat16): the second over the first."""
-    from sharprank.models.scoring import PairScorer
-
-    material = make_material(folder, num_rows=64)
-    scorer = PairScorer.load(str(material.model_path), max_length=256, dtype=torch.bfloat16, device="cpu")
-    works: dict[str, Work] = {}
-    tokens = {}
-    for num_pairs in size.flat:
-        repeats = -(-num_pairs // len(material.pairs))
-        pairs = (material.pairs * repeats)[:num_pairs]
-        tokens[f"{num_pairs:,} pairs"] = sum((material.pair_lengths * repeats)[:num_pairs])
-        works[f"{num_pairs:,} pairs"] = lambda pairs=pairs: scorer.score(pairs)
-    few, many = works
-    timings = {name: Timing() for name in works}
-    timings[few] = interleave({few: works[few]}, rounds=3, say=_say)[few]
-    timings[many] = interleave({many: works[many]}, rounds=1, say=_say)[many]
-    cost = {name: timing.median_cpu / tokens[name] for name, timing in timings.items()}
-    row = {"work": "cost of a token", "against": f"{many} over {few}", "ratio": cost[many] / cost[few], "limit": 1.15}
-    return {"rows": [row], "checks": {}, **_seconds(timings)}
+    """What a token costs at a large number of pairs over what it costs at a small one (bfloat16)."""
+    found = measure_flatness(size.flat, folder, dtype=torch.bfloat16, say=_say)
+    return {"rows": found["rows"], "checks": {}, "seconds": {}, "microseconds a token": found["costs"]}
 
 
 MEASUREMENTS: dict[str, Callable[[Size, Path], dict[str, Any]]] = {
@@ -196,9 +182,17 @@ def _best(timings: Mapping[str, Timing], prefix: str) -> str:
 
 
 def _of_ceiling(
-    timings: Mapping[str, Timing], side: str, work: str, flops: float, dtype: torch.dtype, target: float
+    timings: Mapping[str, Timing],
+    side: str,
+    work: str,
+    flops: float,
+    dtype: torch.dtype,
+    target: float,
+    *,
+    by_onednn: bool = False,
 ) -> dict[str, Any]:
-    ceiling = gemm_ceiling(dtype)
+    """A share of what the matrix products alone reach: the products this work uses."""
+    ceiling = gemm_ceiling(dtype, by_onednn=by_onednn)
     reached = flops / timings[side].median_wall / 1e9
     detail = {"gflops": reached, "ceiling_gflops": ceiling}
     return {"work": work, "against": "GEMM ceiling", "ratio": reached / ceiling, "target": target, "detail": detail}
