@@ -174,7 +174,9 @@ def measure(sizes: tuple[int, int], folder: Path, *, dtype: torch.dtype, say: Ca
         ratio = sum(means[many]) / sum(means[few])
         row = {"work": f"cost of a token, {work}", "against": f"{many} over {few}", "ratio": ratio, "limit": 1.15}
         result["rows"].append(row)
-        result["costs"][work] = {name: dict(zip(("outside", "model"), mean, strict=True)) for name, mean in means.items()}
+        result["costs"][work] = {
+            name: dict(zip(("outside", "model"), mean, strict=True)) for name, mean in means.items()
+        }
     return result
 
 
