@@ -24,8 +24,8 @@ from benchmarks.speed.rounds import gemm_ceiling, model_flops
 PEERS = {"encoding": "sentence-transformers, batch 16", "scoring": "sentence-transformers, batch 8"}
 PRODUCTS, ATTENTION, POINTWISE, MEMORY = "matrix products", "attention", "GELU, norms, sums", "copies"
 KINDS = {
-    PRODUCTS: ("addmm", "linear_pointwise", "reorder_linear_weight", "aten::mm", "bmm"),
-    ATTENTION: ("attention",),
+    PRODUCTS: ("addmm", "linear_pointwise", "reorder_linear_weight", "aten::mm"),
+    ATTENTION: ("attention", "bmm", "softmax"),
     POINTWISE: ("gelu", "layer_norm", "aten::add", "tanh", "aten::mul", "aten::sum", "aten::mean", "aten::div"),
     MEMORY: ("copy_", "cat", "index", "where", "empty", "stack"),
 }

@@ -111,8 +111,5 @@ def test_scores_with_and_without_agree(folder, request, monkeypatch):
 def test_mining_and_scoring_use_it_without_being_asked(tiny_encoder, tiny_bert):
     loaded = BiEncoder.load(str(tiny_encoder), device="cpu"), PairScorer.load(str(tiny_bert), device="cpu")
     for model in (one.model for one in loaded):
-        PairScorer.load(str(tiny_bert), device="cpu").model,
-    ]
-    for model in models:
         linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
         assert linear and all(type(module) is OneDnnLinear for module in linear)
