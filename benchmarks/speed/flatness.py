@@ -32,7 +32,7 @@ from sharprank.models.devices import CPU_TOKEN_BUDGET
 from sharprank.records import Group
 
 QUERY_WORDS = (4, 12)
-SEEN_PAIRS = 500
+SEEN_PAIRS = 150
 """About as many pairs does the model run on, at every size."""
 
 

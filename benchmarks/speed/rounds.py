@@ -35,10 +35,12 @@ class Timing:
         return statistics.median(self.cpu)
 
 
-def interleave(sides: Mapping[str, Work], *, rounds: int, say: Callable[[str], None] = print) -> dict[str, Timing]:
-    """Run every side once to warm up, then `rounds` times in turn."""
+def interleave(
+    sides: Mapping[str, Work], *, rounds: int, warm: bool = False, say: Callable[[str], None] = print
+) -> dict[str, Timing]:
+    """Run every side once to warm up (unless it is `warm`: has run before), then `rounds` times in turn."""
     timings = {name: Timing() for name in sides}
-    for name, work in sides.items():
+    for name, work in () if warm else sides.items():
         say(f"  warm-up: {name}")
         work()
     for number in range(rounds):
