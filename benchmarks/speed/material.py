@@ -59,19 +59,20 @@ def make_material(folder: Path, *, num_rows: int, seed: int = 0) -> Material:
     from transformers import AutoTokenizer
 
     encoder_path = resolve_model("minilm")
-    tokenizer = AutoTokenizer.from_pretrained(encoder_path)
-    model_path = _save_start_model(encoder_path, tokenizer, folder / "start", seed=seed)
-    rows, lengths, skipped = _draw_rows(tokenizer, num_rows, random.Random(seed))
+    model_path = save_start_model(folder / "start", seed=seed)
+    rows, lengths, skipped = _draw_rows(AutoTokenizer.from_pretrained(encoder_path), num_rows, random.Random(seed))
     return Material(rows, lengths, skipped, model_path, encoder_path)
 
 
-def _save_start_model(encoder_path: str, tokenizer: Any, path: Path, *, seed: int) -> Path:
-    from transformers import AutoModelForSequenceClassification
+def save_start_model(path: Path, *, seed: int = 0) -> Path:
+    """MiniLM with a seeded head, as every library loads it."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    encoder_path = resolve_model("minilm")
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_pretrained(encoder_path, num_labels=1, dtype=torch.float32)
     model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    AutoTokenizer.from_pretrained(encoder_path).save_pretrained(path)
     return path
 
 

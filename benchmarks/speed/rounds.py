@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
+from sharprank.models.onednn import OneDnnLinear
+
 Work = Callable[[], object]
 
 
@@ -33,10 +35,12 @@ class Timing:
         return statistics.median(self.cpu)
 
 
-def interleave(sides: Mapping[str, Work], *, rounds: int, say: Callable[[str], None] = print) -> dict[str, Timing]:
-    """Run every side once to warm up, then `rounds` times in turn."""
+def interleave(
+    sides: Mapping[str, Work], *, rounds: int, warm: bool = False, say: Callable[[str], None] = print
+) -> dict[str, Timing]:
+    """Run every side once to warm up (unless it is `warm`: has run before), then `rounds` times in turn."""
     timings = {name: Timing() for name in sides}
-    for name, work in sides.items():
+    for name, work in () if warm else sides.items():
         say(f"  warm-up: {name}")
         work()
     for number in range(rounds):
@@ -72,25 +76,42 @@ CEILING_SHAPES = ((384, 384, 4), (384, 1536, 1), (1536, 384, 1))
 """(inputs, outputs, how many a layer): the matrix products of one MiniLM layer."""
 
 
-def gemm_ceiling(dtype: torch.dtype, *, tokens: int = 2048, repeats: int = 20) -> float:
+def gemm_ceiling(
+    dtype: torch.dtype,
+    *,
+    by_onednn: bool = False,
+    clock: Callable[[], float] = time.perf_counter,
+    tokens: int = 2048,
+    repeats: int = 20,
+) -> float:
     """GFLOP/s of MiniLM's own matrix products on this machine: the median over `repeats` runs of one layer's worth.
 
     Median and not best, because what it is compared with are medians as well.
+
+    Args:
+        by_onednn: with the products that inference uses on CPU, the weights laid out before the clock starts.
+        clock: what counts the seconds.
     """
-    layers = [
-        (torch.randn(tokens, inputs, dtype=dtype), torch.randn(outputs, inputs, dtype=dtype), count)
-        for inputs, outputs, count in CEILING_SHAPES
-    ]
-    flops = sum(2 * tokens * w.shape[0] * w.shape[1] * count for _, w, count in layers)
+    layers = []
+    for inputs, outputs, count in CEILING_SHAPES:
+        layer = OneDnnLinear(inputs, outputs, bias=False, dtype=dtype)
+        layer.keeps = True
+        layers.append((torch.randn(tokens, inputs, dtype=dtype), layer if by_onednn else _of(layer), count))
+    flops = sum(2 * tokens * inputs * outputs * count for inputs, outputs, count in CEILING_SHAPES)
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats + 3):
-            start = time.perf_counter()
-            for x, w, count in layers:
+            start = clock()
+            for x, multiply, count in layers:
                 for _ in range(count):
-                    F.linear(x, w)
-            seconds.append(time.perf_counter() - start)
+                    multiply(x)
+            seconds.append(clock() - start)
     return flops / statistics.median(seconds[3:]) / 1e9
+
+
+def _of(layer: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The layer's product by torch."""
+    return lambda x: F.linear(x, layer.weight)
 
 
 def model_flops(lengths: Sequence[int], *, layers: int = 6, hidden: int = 384, inner: int = 1536) -> float:

@@ -25,6 +25,9 @@ def render(report: Mapping[str, Any]) -> str:
             said.append(f"{measured['quiet']:.0%} of the rounds had the processor to themselves")
         if "bytes" in measured:
             said += [f"{side} {peaks['trained'] / 2**20:,.0f} MiB" for side, peaks in measured["bytes"].items()]
+        for work, costs in measured.get("microseconds a token", {}).items():
+            parts = [f"{c['model']:.0f} + {c['outside']:.1f} us at {pairs}" for pairs, c in costs.items()]
+            said.append(f"a token of {work} in the model + outside it: {', '.join(parts)}")
         lines += [f"{name}: {'; '.join(said)}."] if said else []
     return "\n".join(lines)
 

@@ -146,6 +146,23 @@ def test_a_mask_beside_a_pack_is_refused():
         packed_attention(None, two, two, two, None, packing=Packing.of([2, 2]))
 
 
+@pytest.mark.parametrize(("causal", "window"), [(False, None), (True, None), (False, 20)])
+def test_bfloat16_attention_is_that_of_float32_at_every_length(causal, window):
+    lengths = (5, 63, 64, 90, 256, 257)
+    module = torch.nn.Module()
+    module.is_causal = causal
+    torch.manual_seed(0)
+    states = [torch.randn(1, 3, sum(lengths), 16) for _ in range(3)]
+
+    def attend(dtype: torch.dtype) -> torch.Tensor:
+        q, k, v = (x.to(dtype) for x in states)
+        with torch.inference_mode():
+            out, _ = packed_attention(module, q, k, v, None, sliding_window=window, packing=Packing.of(lengths))
+        return out.float()
+
+    torch.testing.assert_close(attend(torch.bfloat16), attend(torch.float32), atol=0.03, rtol=0.03)
+
+
 def test_families_that_cannot_pack_are_left_alone():
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 

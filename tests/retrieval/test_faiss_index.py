@@ -138,6 +138,25 @@ def test_the_score_of_any_row_is_that_of_the_search(table, queries):
     assert len(inner_products([table], queries[5], np.array([], dtype=np.int64))) == 0
 
 
+@pytest.mark.parametrize("queries_at_a_time", [1, 3])
+def test_how_many_queries_are_rescored_at_a_time_changes_nothing(
+    tmp_path, table, queries, queries_at_a_time, monkeypatch
+):
+    ids = np.random.default_rng(0).integers(-1, len(table), (len(queries), 9))
+    products = (queries[:, None].astype(np.float64) * table[ids]).sum(-1).round(6).astype(np.float32)
+    monkeypatch.setattr(faiss_index, "_EXACT_BYTES", queries_at_a_time * 8 * ids.shape[1] * table.shape[1])
+    monkeypatch.setattr(faiss_index, "_READ_AT_ONCE", 4)
+    save_array(tmp_path / "table", table[200:])
+    stored = load_array(tmp_path / "table")
+    for shards in ([table], np.split(table, [100, 101]), [table[:200], stored]):
+        found, scores = rescore(shards, queries, ids)
+        for row in range(len(queries)):
+            expected = {int(i): float(s) for i, s in zip(ids[row], products[row], strict=True)}
+            best = sorted(ids[row].tolist(), key=lambda i: (-expected[i] if i >= 0 else np.inf, i))
+            assert found[row].tolist() == best
+            assert scores[row].tolist() == [expected[i] if i >= 0 else -np.inf for i in best]
+
+
 def test_rescoring_sorts_by_score_then_id(table, queries):
     ids, scores = rescore([table], queries[:1], np.array([[5, 3, 9]]))
     assert sorted(ids[0]) == [3, 5, 9]

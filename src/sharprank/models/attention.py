@@ -26,6 +26,10 @@ from sharprank.models.dropout import ByteMask
 _MATH_MAX_LENGTH = 1024
 """Longest sequence (tokens) whose attention probabilities are kept for the backward pass; beyond, memory wins."""
 
+_PLAIN_BF16 = range(64, 257)
+"""Lengths (tokens) at which two products and a softmax beat torch's fused kernel in bfloat16 on CPU, by a third: it
+works through many tiny products there. Beyond, the scores leave the cache; below, calls cost more than work."""
+
 
 def packed_attention(
     module: Any,
@@ -140,8 +144,21 @@ def _each_sequence(
     for rows, cols in _bounds(lengths, query.shape[2]):
         q, k, v = query[:, :, rows], key[:, :, cols], value[:, :, cols]
         mask = _band(q.shape[2], k.shape[2], reach, q.device)
-        outs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale))
+        if dropout == 0 and q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.shape[2] in _PLAIN_BF16:
+            outs.append(_plain(q, k, v, mask, scale=scale))
+        else:
+            outs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale))
     return torch.cat(outs, dim=2).transpose(1, 2)
+
+
+def _plain(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, *, scale: float
+) -> torch.Tensor:
+    """Attention by two products and a softmax in float32: [1, N, T, D]."""
+    scores = torch.matmul(query, key.transpose(2, 3)).float().mul_(scale)
+    if mask is not None:
+        scores.masked_fill_(~mask, float("-inf"))
+    return torch.matmul(torch.softmax(scores, dim=-1).to(value.dtype), value)
 
 
 @dataclass(frozen=True)

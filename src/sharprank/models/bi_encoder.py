@@ -20,6 +20,7 @@ from sharprank.models.encode import pooled_states
 from sharprank.models.encoder_config import EncoderConfig, read_encoder_config
 from sharprank.models.loading import hash_weights, load_config, load_tokenizer, load_weights
 from sharprank.models.minilm import resolve_model
+from sharprank.models.onednn import laid_out, use_onednn
 from sharprank.models.packing import enable_packing, usable_positions
 from sharprank.models.text_windows import text_windows
 from sharprank.models.windows import WindowRule
@@ -61,6 +62,7 @@ class BiEncoder:
         name: str = "",
     ) -> None:
         self.model = model.to(device=device, dtype=dtype).eval()
+        use_onednn(self.model)
         self.tokenizer = tokenizer
         self.config = config
         self.max_lengths: dict[str, int] = {"query": max_lengths[0], "passage": max_lengths[1]}
@@ -141,7 +143,7 @@ class BiEncoder:
             UserError: the model gave a vector that is not finite, or zero.
         """
         vectors_ND = np.empty((len(texts), self.size), np.float32)
-        with continued(progress, total=len(texts), unit="text") as bar:
+        with continued(progress, total=len(texts), unit="text") as bar, laid_out(self.model):
             for start, sequences in self._windows(texts, kind, tokenize_batch):
                 for indices, states in pooled_states(
                     self.model, sequences, pooling=self._pooling(), budget=self._budget()

@@ -16,6 +16,7 @@ from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
 from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
 from sharprank.models.devices import choose_device, choose_dtype, token_budget
+from sharprank.models.onednn import laid_out, use_onednn
 from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.windows import WindowRule, pair_windows
@@ -59,6 +60,7 @@ class PairScorer:
         self, model: Any, pair_tokenizer: PairTokenizer, *, device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
         self.model = model.to(device=device, dtype=dtype).eval()
+        use_onednn(self.model)
         self.pair_tokenizer = pair_tokenizer
         self.device = device
         self.budget = token_budget(
@@ -120,7 +122,7 @@ class PairScorer:
             UserError: the model gave a score that is not a number.
         """
         scores = np.full(len(pairs), -np.inf, dtype=np.float32)
-        with progress_bar(total=len(pairs), desc=progress, unit="pair") as bar:
+        with progress_bar(total=len(pairs), desc=progress, unit="pair") as bar, laid_out(self.model):
             for start in range(0, len(pairs), _PAIRS_AT_ONCE):
                 chunk = pairs[start : start + _PAIRS_AT_ONCE]
                 sequences, owners = self._sequences(chunk, windows)

@@ -49,7 +49,11 @@ HELD_HITS = 2_097_152
 
 MOST_QUERIES_A_READING = 16_384
 
-_RESCORE_BYTES = 64 * 2**20
+_EXACT_BYTES = 2 * 2**20
+"""Rows in float64 that are multiplied at a time: few enough to stay in the processor's cache."""
+
+_READ_AT_ONCE = 16
+"""So many times as many rows are read at a time from shards on disk, which are opened for every reading."""
 
 Backend = Callable[[np.ndarray], FindInRows]
 """rows float32 [N, D] -> a searcher of them."""
@@ -192,11 +196,7 @@ def rescore(shards: Sequence[Shard], queries_QD: np.ndarray, ids_QK: np.ndarray)
     Returns:
         ids int64 [Q, K] and scores float32 [Q, K].
     """
-    scores_QK = np.empty(ids_QK.shape, np.float32)
-    step = max(1, _RESCORE_BYTES // (8 * max(1, ids_QK.shape[1] * queries_QD.shape[1])))
-    for start in range(0, len(ids_QK), step):
-        rows = slice(start, start + step)
-        scores_QK[rows] = _inner_products(shards, queries_QD[rows], np.maximum(ids_QK[rows], 0))
+    scores_QK = _inner_products(shards, queries_QD, np.maximum(ids_QK, 0))
     scores_QK[ids_QK < 0] = -np.inf
     order_QK = np.lexsort((ids_QK, -scores_QK), axis=1)
     return np.take_along_axis(ids_QK, order_QK, axis=1), np.take_along_axis(scores_QK, order_QK, axis=1)
@@ -210,8 +210,26 @@ def inner_products(shards: Sequence[Shard], query_D: np.ndarray, ids: np.ndarray
 
 
 def _inner_products(shards: Sequence[Shard], queries_QD: np.ndarray, ids_QK: np.ndarray) -> np.ndarray:
-    vectors_QKD = take(shards, ids_QK.ravel()).reshape(*ids_QK.shape, -1).astype(np.float64)
-    return np.einsum("qkd,qd->qk", vectors_QKD, queries_QD.astype(np.float64)).round(SCORE_DECIMALS).astype(np.float32)
+    """Rounded products float32 [Q, K], in float64, a few queries at a time in memory that is used over and over."""
+    (num_queries, num_hits), size = ids_QK.shape, queries_QD.shape[1]
+    exact_QD1 = queries_QD.astype(np.float64)[:, :, None]
+    products_QK = np.empty(ids_QK.shape)
+    few = max(1, _EXACT_BYTES // (8 * max(1, num_hits * size)))
+    many = few if all(isinstance(shard, np.ndarray) for shard in shards) else few * _READ_AT_ONCE
+    rows_RD = np.empty((min(many, num_queries) * num_hits, size), shards[0].dtype)
+    exact_RD = np.empty((min(few, num_queries) * num_hits, size))
+    for start in range(0, num_queries, many):
+        ids = ids_QK[start : start + many].ravel()
+        found_RD = take(shards, ids, out=rows_RD[: len(ids)])
+        for first in range(start, min(start + many, num_queries), few):
+            some = slice(first, min(first + few, start + many, num_queries))
+            part_RD = found_RD[(first - start) * num_hits : (some.stop - start) * num_hits]
+            part_QKD = exact_RD[: len(part_RD)]
+            part_QKD[:] = part_RD
+            np.matmul(
+                part_QKD.reshape(-1, num_hits, size), exact_QD1[some], out=products_QK[some].reshape(-1, num_hits, 1)
+            )
+    return products_QK.round(SCORE_DECIMALS).astype(np.float32)
 
 
 def faiss_backend(rows_ND: np.ndarray) -> FindInRows:

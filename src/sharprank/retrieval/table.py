@@ -16,10 +16,18 @@ JOINED_ROWS = 65_536
 """Rows of the table searched at a time."""
 
 
-def take(shards: Sequence[Shard], ids: np.ndarray) -> np.ndarray:
-    """The rows with these ids, in this order: [len(ids), D]."""
+def take(shards: Sequence[Shard], ids: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The rows with these ids, in this order: [len(ids), D].
+
+    Args:
+        ids: of rows that exist.
+        out: where to put them; a new array by default.
+    """
+    rows = np.empty((len(ids), shards[0].shape[1]), shards[0].dtype) if out is None else out
+    first = shards[0]
+    if len(shards) == 1 and isinstance(first, np.ndarray):
+        return np.take(first, ids, axis=0, out=rows, mode="clip")  # "raise" would copy `out`
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
-    rows = np.empty((len(ids), shards[0].shape[1]), shards[0].dtype)
     order = np.argsort(ids, kind="stable")
     bounds = np.searchsorted(ids[order], starts)
     for number, (low, high) in enumerate(itertools.pairwise(bounds)):
