@@ -2,7 +2,7 @@
 
 WORK/COLLECTION/prepared/                     rows, pool, splits with their first stage
 WORK/start/seed-N/                            MiniLM with a head drawn from the seed
-WORK/COLLECTION/SYSTEM/seed-N/mined.jsonl     what the system's miner made
+WORK/COLLECTION/SYSTEM/seed-N/mined.jsonl     what the system's miner made, for variants of ours too unless they mine
 WORK/COLLECTION/SYSTEM/seed-N/BUDGET/         model/ while it is needed, trained.json, SPLIT.trec, result.json
 """
 
@@ -11,26 +11,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from benchmarks.quality import with_flagembedding, with_sentence_transformers, with_sharprank
+from benchmarks.quality import with_flagembedding, with_sentence_transformers
 from benchmarks.quality.budget import Effort, check_tokens
 from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
+from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import write_json
 from sharprank.provenance import versions
 
 OURS = "sharprank"
-SYSTEMS: dict[str, ModuleType] = {
+SYSTEMS: dict[str, Any] = {
     "flagembedding": with_flagembedding,
     "sentence-transformers": with_sentence_transformers,
-    OURS: with_sharprank,
+    OURS: Sharprank(),
 }
 """Ours last, so that the peers' cells are there when ours is tuned no more."""
 
@@ -62,6 +62,7 @@ class Bench:
         tokens: useful tokens of a training.
         max_len: tokens of a pair, in training and in scoring.
         keep: leave the weights after scoring.
+        variants: of our recipe, by the name that their cells have as their system.
     """
 
     data: Path | None
@@ -69,14 +70,27 @@ class Bench:
     tokens: int = 150_000
     max_len: int = 128
     keep: bool = False
+    variants: Mapping[str, Sharprank] = field(default_factory=dict)
+
+    def system(self, cell: Cell) -> Any:
+        """What mines and trains a cell."""
+        return self.variants.get(cell.system) or SYSTEMS[cell.system]
 
     def folder(self, cell: Cell) -> Path:
         """Where a cell's files are."""
-        return self.mined_folder(cell) / f"{cell.budget}-{self.tokens}"
+        return self.work / cell.collection / cell.system / f"seed-{cell.seed}" / f"{cell.budget}-{self.tokens}"
 
     def mined_folder(self, cell: Cell) -> Path:
         """Where its mined rows are, the same for every budget."""
-        return self.work / cell.collection / cell.system / f"seed-{cell.seed}"
+        return self.work / cell.collection / self._miner(cell) / f"seed-{cell.seed}"
+
+    def cache_folder(self, cell: Cell) -> Path:
+        """Where its miner keeps vectors, the same for every seed."""
+        return self.work / cell.collection / (OURS if cell.system in self.variants else cell.system) / "cache"
+
+    def _miner(self, cell: Cell) -> str:
+        variant = self.variants.get(cell.system)
+        return OURS if variant is not None and not variant.mine_flags else cell.system
 
     def prepared(self, collection: str) -> Prepared:
         """The collection, prepared now unless it was before."""
@@ -145,7 +159,7 @@ def _trained(bench: Bench, cell: Cell, collection: Prepared) -> dict[str, Any]:
     if about.exists() and (folder / "model").is_dir():
         return _json(about, bench)
     shutil.rmtree(folder / "model", ignore_errors=True)
-    system, mined = SYSTEMS[cell.system], _mined(bench, cell, collection)
+    system, mined = bench.system(cell), _mined(bench, cell, collection)
     start = _start(bench, cell.seed)
     steps = _steps(bench, cell, mined, start)
     effort: Effort = system.train(mined, start, folder / "model", steps=steps, seed=cell.seed, max_len=bench.max_len)
@@ -159,8 +173,7 @@ def _trained(bench: Bench, cell: Cell, collection: Prepared) -> dict[str, Any]:
 def _mined(bench: Bench, cell: Cell, collection: Prepared) -> Path:
     path = bench.mined_folder(cell) / "mined.jsonl"
     if not path.exists():
-        cache = bench.work / cell.collection / cell.system / "cache"
-        SYSTEMS[cell.system].mine(collection, path, cache, seed=cell.seed)
+        bench.system(cell).mine(collection, path, bench.cache_folder(cell), seed=cell.seed)
     return path
 
 
@@ -172,7 +185,7 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
         return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
-    return SYSTEMS[cell.system].pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
+    return bench.system(cell).pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
 
 
 def _start(bench: Bench, seed: int) -> Path:

@@ -1,189 +1,162 @@
-"""One factor of the recipe at a time, on the documentation of this Python: what helps the reranker, and what does not.
+"""One factor of our recipe at a time: what helps the reranker, and what does not.
 
-    python -m benchmarks.quality.factors [--only NAME ...] [--seeds 42 43 44] [--work FOLDER]
+    python -m benchmarks.quality.factors [--data FOLDER] [--only NAME ...] [--collections ...] [--seeds 42 43 44]
 
-Every variant differs from `base` (the demo's settings) in one thing. Trains, re-ranks the first stage's top 20 of the
-validation and the test modules, fits the fusion weight on validation, and writes a line a variant and seed to
-factors.jsonl; what stands there is not run again. Choose by the validation columns; test is for the report.
+Every variant differs from the default settings in one thing, and is trained on the same number of tokens; its cells lie
+beside those of `python -m benchmarks.quality` and resume like them. Choose by the validation columns (fused there is
+cross-fitted): test is for the report.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sharprank.cli.main import main as sharprank
-from sharprank.formats.collections import read_collection
-from sharprank.formats.python_docs import write_python_docs
+import torch
+
+from benchmarks.marks import put_into
+from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, read_result, run_cell
+from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared
+from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.formats.trec import read_run
-from sharprank.metrics.fusion import fit_fusion, fuse
+from sharprank.formats.writers import write_json
+from sharprank.metrics.fusion import cross_fitted, fit_fusion, fuse
 from sharprank.metrics.ranking import average, measure_run
-from sharprank.metrics.significance import randomisation_test
-from sharprank.pipeline.config import RunConfig
-from sharprank.pipeline.demo import SETTINGS, DemoConfig
-from sharprank.pipeline.first_stage import rank_first_stage
-from sharprank.training.choices import SIMILARITIES_TEMPERATURE, SIMILARITIES_WEIGHT
 
 HERE = Path(__file__).parent
-MEASURE = "nDCG@10"
-SPLITS = {"validation": "validation", "test": "test"}
+RECIPES = HERE.parent.parent / "docs" / "recipes.md"
+MAIN = "nDCG@10"
 
-Flags = Mapping[str, Any]
-
-BASE: Flags = {
-    "max_len": DemoConfig().max_len,
-    "train_group_size": SETTINGS["train_group_size"],
-    "per_device_train_batch_size": SETTINGS["per_device_train_batch_size"],
-    "num_train_epochs": 1,
-    "learning_rate": SETTINGS["learning_rate"],
-    "warmup_ratio": 0.1,
-    "dropout": 0.0,
-    "distillation_weight": SIMILARITIES_WEIGHT,
-    "teacher_temperature": SIMILARITIES_TEMPERATURE,
+VARIANTS: dict[str, Sharprank] = {
+    "default settings": Sharprank(),
+    "plain head": Sharprank({"pooling": "plain"}),
+    "linear head on the first token": Sharprank({"pooling": "cls"}),
+    "linear head on the mean": Sharprank({"pooling": "mean"}),
+    "labels alone": Sharprank({"distillation_weight": 0}),
+    "miner's similarities x 3": Sharprank({"distillation_weight": 3}),
+    "learning rate x 2": Sharprank({"learning_rate": 4e-4}),
+    "learning rate / 2": Sharprank({"learning_rate": 1e-4}),
+    "learning rate / 4": Sharprank({"learning_rate": 5e-5}),
+    "4 groups a step": Sharprank({"per_device_train_batch_size": 4}),
+    "16 groups a step": Sharprank({"per_device_train_batch_size": 16}),
+    "groups of 4": Sharprank({"train_group_size": 4, "per_device_train_batch_size": 16}),
+    "groups of 16": Sharprank({"train_group_size": 16, "per_device_train_batch_size": 4}),
+    "the model's own dropout": Sharprank({"dropout": 0.1}),
+    "constant learning rate": Sharprank({"lr_scheduler_type": "constant_with_warmup"}),
+    "pairs of 192 tokens": Sharprank({"max_len": 192}),
+    "loss lambda": Sharprank({"loss": "lambda", "distillation_weight": 0}),
+    "loss bce": Sharprank({"loss": "bce", "distillation_weight": 0}),
+    "negatives from ranks 2-50": Sharprank(mine_flags={"range_for_sampling": "2-50"}),
+    "negatives without likely positives": Sharprank(mine_flags={"false_negatives": "topk_percpos"}),
+    "half the negatives from BM25": Sharprank(mine_flags={"sources": "dense:1,bm25:1"}),
+    "judged negatives kept": Sharprank(mine_flags={"keep_existing": True}),
 }
-
-WITHOUT_TEACHER: Flags = {"distillation_weight": 0.0, "teacher_temperature": None}
-
-VARIANTS: dict[str, Flags] = {
-    "base": {},
-    "labels alone": WITHOUT_TEACHER,
-    "labels alone, first-token head": {**WITHOUT_TEACHER, "pooling": "cls"},
-    "teacher weight 0.3": {"distillation_weight": 0.3},
-    "teacher weight 3": {"distillation_weight": 3.0},
-    "teacher temperature 0.1": {"teacher_temperature": 0.1},
-    "192 tokens": {"max_len": 192},
-    "learning rate x 2": {"learning_rate": 4e-4},
-    "learning rate / 2": {"learning_rate": 1e-4},
-    "groups of 16, 4 a step": {"train_group_size": 16, "per_device_train_batch_size": 4},
-    "groups of 4, 2 epochs": {"train_group_size": 4, "per_device_train_batch_size": 16, "num_train_epochs": 2},
-    "2 epochs": {"num_train_epochs": 2},
-    "dropout 0.1": {"dropout": 0.1},
-    "mean head": {"pooling": "mean"},
-}
+BASE = next(iter(VARIANTS))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing, print everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.factors", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the given collections; python_docs needs none")
+    parser.add_argument("--work", type=Path, default=Path("out/quality"), help="where everything is kept")
+    parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=["python_docs"])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="leave the others out")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
-    parser.add_argument("--work", type=Path, default=Path("out/factors"), help="data, rows and models")
-    parser.add_argument("--output", type=Path, default=HERE / "factors.jsonl")
+    parser.add_argument("--tokens", type=int, default=150_000, help="useful tokens of a training")
+    parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="train nothing: only show what is done")
+    parser.add_argument("--output", type=Path, default=HERE / "factors.json", help="the figures")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/recipes.md")
     options = parser.parse_args(argv)
-    prepare(options.work)
-    done = read_results(options.output)
-    for name in options.only or VARIANTS:
-        for seed in options.seeds:
-            if (name, seed) not in done:
-                result = {"variant": name, "seed": seed, **run_variant(options.work, VARIANTS[name], seed)}
-                with open(options.output, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(result) + "\n")
-    print(table(list(read_results(options.output).values())))
+    torch.set_num_threads(options.threads)
+    variants = {cell_name(name): recipe for name, recipe in VARIANTS.items() if name != BASE}
+    bench = Bench(
+        data=options.data, work=options.work, tokens=options.tokens, max_len=options.max_len, variants=variants
+    )
+    names = options.only or list(VARIANTS)
+    cells = [Cell(c, cell_name(n), TOKENS, seed) for seed in options.seeds for c in options.collections for n in names]
+    if not options.report:
+        for cell in cells:
+            run_cell(bench, cell)
+    found = list(figures(bench, cells))
+    write_json(options.output, {"tokens": bench.tokens, "max_len": bench.max_len, "cells": found})
+    print(table(found, bench.tokens))
+    if options.docs:
+        put_into(RECIPES, table(found, bench.tokens), name="factors")
 
 
-def read_results(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """What was measured before, by variant and seed."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    results = [json.loads(line) for line in lines]
-    return {(result["variant"], result["seed"]): result for result in results}
+def cell_name(variant: str) -> str:
+    """The system of a variant's cells; the default settings are the same cells as everywhere.
+
+    >>> cell_name("default settings"), cell_name("labels alone"), cell_name("learning rate / 2")
+    ('sharprank', 'sharprank, labels alone', 'sharprank, learning rate : 2')
+    """
+    return OURS if variant == BASE else f"{OURS}, {variant.replace('/', ':')}"
 
 
-def prepare(work: Path) -> None:
-    """The collection, its mined rows and its first stage; what is there is not made again."""
-    docs = work / "docs"
-    write_python_docs(docs)
-    words = {
-        "input_file": docs / "train.jsonl",
-        "candidate_pool": docs / "corpus.jsonl",
-        "output_file": work / "mined.jsonl",
-        "model_name_or_path": "minilm",
-        "range_for_sampling": SETTINGS["range_for_sampling"],
-        "negative_number": SETTINGS["negative_number"],
-        "output_scores": True,
-        "dtype": "auto",
+def figures(bench: Bench, cells: Sequence[Cell]) -> Iterable[dict[str, Any]]:
+    """Means over queries of the cells that are done, alone and fused, on validation and on the last test split."""
+    for cell in cells:
+        if read_result(bench, cell) is None:
+            continue
+        prepared = bench.prepared(cell.collection)
+        weight, validation = _validation(bench, cell, prepared)
+        split = prepared.measured[-1]
+        qrels, first = prepared.read(split).qrels, prepared.first_stage(split)
+        reranked = {q: r for q, r in read_run(bench.folder(cell) / f"{TEST}.trec").items() if q in qrels}
+        runs = {"first": {q: first[q] for q in reranked}, "alone": reranked, "fused": fuse(first, reranked, weight)}
+        test = {kind: _mean(measure_run(qrels, run, [MAIN])) for kind, run in runs.items()}
+        place = {"collection": cell.collection, "variant": cell.system, "seed": cell.seed, "split": split}
+        yield {**place, "weight": weight, VALIDATION: validation, TEST: test}
+
+
+def _validation(bench: Bench, cell: Cell, prepared: Prepared) -> tuple[float, dict[str, float]]:
+    qrels, first = prepared.read(VALIDATION).qrels, prepared.first_stage(VALIDATION)
+    reranked = read_run(bench.folder(cell) / f"{VALIDATION}.trec")
+    values = {
+        "first": measure_run(qrels, first, [MAIN]),
+        "alone": measure_run(qrels, reranked, [MAIN]),
+        "fused": cross_fitted(qrels, first, reranked, measures=[MAIN]),
     }
-    _command("mine", words)
-    for split in SPLITS:
-        config = RunConfig(train_data="", output_dir=str(work))
-        rank_first_stage(config, str(docs), split, path=work / f"{split}.trec")
+    weight = fit_fusion(qrels, first, reranked, measure=MAIN).weight
+    return weight, {kind: _mean(found) for kind, found in values.items()}
 
 
-def run_variant(work: Path, changes: Flags, seed: int) -> dict[str, Any]:
-    """Train one variant and measure it."""
-    from sharprank.models.devices import bf16_is_fast, choose_device
-    from sharprank.models.scoring import PairScorer
-
-    flags = {**BASE, **changes}
-    device = choose_device()
-    on_cpu = {"use_cpu": True} if device.type == "cpu" else {}
-    start = time.perf_counter()
-    _command(
-        "train",
-        {
-            "model_name_or_path": "minilm",
-            "train_data": work / "mined.jsonl",
-            "output_dir": work / "model",
-            "overwrite_output_dir": True,
-            "save_strategy": "no",
-            "report_to": "none",
-            "bf16": bf16_is_fast(device),
-            "validation_split": 0,
-            "seed": seed,
-            **on_cpu,
-            **flags,
-        },
-    )
-    seconds = time.perf_counter() - start
-    scorer = PairScorer.load(str(work / "model"), dtype="auto")
-    return {"seconds": round(seconds), **_measure(work, scorer)}
+def _mean(values: Any) -> float:
+    return round(average(values)[MAIN], 4)
 
 
-def _measure(work: Path, scorer: Any) -> dict[str, float]:
-    found: dict[str, float] = {}
-    weight = 0.0
-    for split in SPLITS:
-        collection = read_collection(work / "docs", split=split)
-        run = read_run(work / f"{split}.trec")
-        first = {
-            q: dict(sorted(run[q].items(), key=lambda item: -item[1])[: SETTINGS["depth"]]) for q in collection.qrels
-        }
-        reranked = scorer.score_many(collection.queries, collection.passages, first, progress=f"scoring {split}")
-        if split == "validation":
-            weight = fit_fusion(collection.qrels, first, reranked, measure=MEASURE).weight
-        rankings = {"first": first, "alone": reranked, "fused": fuse(first, reranked, weight)}
-        values = {name: measure_run(collection.qrels, r, [MEASURE])[MEASURE] for name, r in rankings.items()}
-        found |= {f"{split} {name}": round(average({MEASURE: v})[MEASURE], 4) for name, v in values.items()}
-        queries = sorted(collection.qrels)
-        for name in ("alone", "fused"):
-            pairs = ([values[one][q] for q in queries] for one in (name, "first"))
-            found[f"{split} {name} p"] = round(randomisation_test(*pairs), 4)
-    return {**found, "weight": weight}
+def table(found: Sequence[Mapping[str, Any]], tokens: int) -> str:
+    """A table a collection: a line a variant, means over its seeds, best validation figure first."""
+    parts = [f"{MAIN}, {tokens:,} useful tokens a training."]
+    for collection in dict.fromkeys(cell["collection"] for cell in found):
+        mine = [cell for cell in found if cell["collection"] == collection]
+        parts.append("\n".join(_lines(collection, mine)))
+    return "\n\n".join(parts)
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """A line a variant, means over its seeds, best validation figure first."""
-    columns = ["validation alone", "validation fused", "test alone", "test fused"]
-    names = list(dict.fromkeys(result["variant"] for result in results))
+def _lines(collection: str, cells: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    columns = [(split, kind) for split in (VALIDATION, TEST) for kind in ("alone", "fused")]
+    first = ", ".join(f"{name} {cells[0][split]['first']:.4f}" for split, name in _named(cells[0]).items())
+    yield f"**{collection}** (first stage: {first})"
+    yield ""
+    yield f"| | seeds | {' | '.join(f'{_named(cells[0])[split]} {kind}' for split, kind in columns)} |"
+    yield "|---" * (len(columns) + 2) + "|"
     rows = []
-    for name in names:
-        mine = [result for result in results if result["variant"] == name]
-        rows.append((name, len(mine), *(sum(r[column] for r in mine) / len(mine) for column in columns)))
-    rows.sort(key=lambda row: -row[2])
-    head = f"{MEASURE} (first stage: validation {results[0]['validation first']}, test {results[0]['test first']})"
-    lines = [head, "", "| variant | seeds | " + " | ".join(columns) + " |", "|---" * 6 + "|"]
-    return "\n".join(
-        lines + [f"| {n} | {k} | " + " | ".join(f"{v:.4f}" for v in values) + " |" for n, k, *values in rows]
-    )
+    for variant in dict.fromkeys(cell["variant"] for cell in cells):
+        mine = [cell for cell in cells if cell["variant"] == variant]
+        means = [sum(cell[split][kind] for cell in mine) / len(mine) for split, kind in columns]
+        name = BASE if variant == OURS else variant.removeprefix(f"{OURS}, ").replace(" : ", " / ")
+        rows.append((f"{name}", len(mine), means))
+    for name, number, means in sorted(rows, key=lambda row: -row[2][1]):
+        yield f"| {name} | {number} | {' | '.join(f'{mean:.4f}' for mean in means)} |"
 
 
-def _command(name: str, flags: Flags) -> None:
-    words = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
-    if sharprank([name, *words]):
-        raise SystemExit(f"sharprank {name} failed")
+def _named(cell: Mapping[str, Any]) -> dict[str, str]:
+    return {VALIDATION: VALIDATION, TEST: cell["split"]}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +19,66 @@ from benchmarks.quality.prepared import Prepared
 from sharprank.cli.main import main as sharprank
 
 
-def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
-    """Write the rows; vectors are kept for the other seeds."""
-    _command(
-        "mine",
-        input_file=collection.train_path,
-        candidate_pool=collection.corpus_path,
-        output_file=output,
-        model_name_or_path="minilm",
-        embedding_cache=cache,
-        seed=seed,
-    )
+@dataclass(frozen=True)
+class Sharprank:
+    """A recipe: default settings, or with some flags in place of them.
 
+    Attributes:
+        train_flags, mine_flags: flags of the two commands, by name.
+    """
 
-def pace(mined: Path, start: Path, *, max_len: int) -> Pace:
-    """Tokens of a first epoch's groups and the groups of a step, from a training of one step."""
-    seen: list[Pace] = []
+    train_flags: Mapping[str, Any] = field(default_factory=dict)
+    mine_flags: Mapping[str, Any] = field(default_factory=dict)
 
-    def look(trainer: Any) -> None:
-        from sharprank.training.groups import DrawKey
+    def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
+        """Write the rows; vectors are kept for the other seeds."""
+        flags = {
+            "input_file": collection.train_path,
+            "candidate_pool": collection.corpus_path,
+            "output_file": output,
+            "model_name_or_path": "minilm",
+            "embedding_cache": cache,
+            "seed": seed,
+        }
+        _command("mine", {**flags, **self.mine_flags})
 
-        data, args = trainer.train_dataset, trainer.args
-        tokens = [data.group_tokens(DrawKey(row, 0)) for row in range(len(data))]
-        groups = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        seen.append(Pace.of(tokens, a_step=groups))
+    def pace(self, mined: Path, start: Path, *, max_len: int) -> Pace:
+        """Tokens of a first epoch's groups and the groups of a step, from a training of one step."""
+        seen: list[Pace] = []
 
-    with tempfile.TemporaryDirectory() as folder, _after_training(look):
-        _train(mined, Path(folder) / "model", steps=1, seed=0, max_len=max_len)
-    return seen[0]
+        def look(trainer: Any) -> None:
+            from sharprank.training.groups import DrawKey
 
+            data, args = trainer.train_dataset, trainer.args
+            tokens = [data.group_tokens(DrawKey(row, 0)) for row in range(len(data))]
+            groups = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+            seen.append(Pace.of(tokens, a_step=groups))
 
-def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
-    """`steps` steps; the model is `minilm`, whose new head comes from the seed, so `start` plays no part."""
-    effort = Effort(steps)
+        with tempfile.TemporaryDirectory() as folder, _after_training(look):
+            self._train(mined, Path(folder) / "model", max_steps=1, seed=0, max_len=max_len)
+        return seen[0]
 
-    def look(trainer: Any) -> None:
-        effort.steps, effort.tokens = trainer.state.global_step, trainer.useful_tokens
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        """`steps` steps; the model is `minilm` with the head that it gets here, so `start` plays no part."""
+        effort = Effort(steps)
 
-    with _after_training(look, effort):
-        _train(mined, output, steps=steps, seed=seed, max_len=max_len)
-    return effort
+        def look(trainer: Any) -> None:
+            effort.steps, effort.tokens = trainer.state.global_step, trainer.useful_tokens
 
+        with _after_training(look, effort):
+            self._train(mined, output, max_steps=steps, seed=seed, max_len=max_len)
+        return effort
 
-def _train(mined: Path, output: Path, **said: int) -> None:
-    _command(
-        "train",
-        model_name_or_path="minilm",
-        train_data=mined,
-        output_dir=output,
-        max_steps=said["steps"],
-        max_len=said["max_len"],
-        seed=said["seed"],
-        validation_split=0,
-        save_strategy="no",
-        report_to="none",
-    )
+    def _train(self, mined: Path, output: Path, **said: int) -> None:
+        flags = {
+            "model_name_or_path": "minilm",
+            "train_data": mined,
+            "output_dir": output,
+            "validation_split": 0,
+            "save_strategy": "no",
+            "report_to": "none",
+        }
+        _command("train", {**flags, **said, **self.train_flags})
 
 
 @contextlib.contextmanager
@@ -98,6 +104,6 @@ def _after_training(look: Callable[[Any], None], effort: Effort | None = None) -
         trainer_class.train = whole
 
 
-def _command(name: str, **flags: Any) -> None:
+def _command(name: str, flags: Mapping[str, Any]) -> None:
     if sharprank([name, *(f"--{flag}={value}" for flag, value in flags.items())]):
         raise SystemExit(f"sharprank {name} failed")

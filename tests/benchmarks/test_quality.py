@@ -7,19 +7,22 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import ir_measures
 import numpy as np
 import pytest
 
 from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
-from benchmarks.quality import with_flagembedding, with_sentence_transformers
+from benchmarks.quality import factors, with_flagembedding, with_sentence_transformers
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, ordered, run_cell
 from benchmarks.quality.compare import compare
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
+from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.holdout import fold
+from sharprank.formats.trec import read_run
 from sharprank.formats.writers import write_jsonl
 
 COLOURS, ANIMALS, PLACES = ("red", "green", "blue"), ("cat", "dog", "fish"), ("house", "river", "tree", "table")
@@ -63,6 +66,7 @@ class FakeSystem:
         self.asked: list[str] = []
         self.steps: list[int] = []
         self.cpu, self.fails = cpu, fails
+        self.mine_flags: dict[str, str] = {}
 
     def mine(self, collection, output, cache, *, seed):
         self.asked.append(f"mine {seed}")
@@ -312,3 +316,33 @@ def test_the_tokens_that_a_peer_trains_on_are_counted(peer, tmp_path, tiny_bert)
 
 def _three_words() -> list[str]:
     return [thing for thing in THINGS if thing.startswith("red")]
+
+
+# --- variants ----------------------------------------------------------------------------------------------------
+
+
+def test_variants_share_the_mined_rows_unless_they_mine_differently(bench):
+    variants = {"sharprank, a": Sharprank({"dropout": 0.1}), "sharprank, b": Sharprank(mine_flags={"top_up": "random"})}
+    bench = replace(bench, variants=variants)
+    ours, a, b = (Cell("scifact", name, TOKENS, 42) for name in (OURS, *variants))
+    assert bench.mined_folder(a) == bench.mined_folder(ours) != bench.mined_folder(b)
+    assert bench.cache_folder(a) == bench.cache_folder(b) == bench.cache_folder(ours)
+    assert len({bench.folder(cell) for cell in (ours, a, b)}) == 3
+    assert bench.system(a) is variants["sharprank, a"]
+
+
+def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
+    use(monkeypatch, sharprank=FakeSystem())
+    variant = factors.cell_name("learning rate / 2")
+    bench = replace(bench, variants={variant: FakeSystem()})
+    cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant, factors.cell_name("labels alone"))]
+    for cell in cells[:2]:
+        run_cell(bench, cell)
+    found = list(factors.figures(bench, cells))
+    assert [figure["variant"] for figure in found] == [OURS, variant]
+    qrels = bench.prepared("scifact").read("test_unseen").qrels
+    run = {q: r for q, r in read_run(bench.folder(cells[0]) / "test.trec").items() if q in qrels}
+    expected = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, run)[ir_measures.nDCG @ 10]
+    assert found[0]["test"]["alone"] == pytest.approx(expected, abs=1e-4)
+    text = factors.table(found, 1000)
+    assert "| default settings | 1 |" in text and "| learning rate / 2 | 1 |" in text
