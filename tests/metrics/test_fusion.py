@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sharprank.metrics.fusion import WEIGHTS, fit_fusion, fuse, standardised
+from sharprank.metrics.fusion import WEIGHTS, fit_fusion, fuse, no_worse_than, standardised
 
 FIRST = {"q": {"a": 0.9, "b": 0.7, "c": 0.5, "beyond": 0.1}}
 RERANKED = {"q": {"a": -5.0, "b": 5.0, "c": 0.0}}
@@ -68,3 +68,9 @@ def test_few_queries_do_not_lure_the_weight_to_one_side():
     lucky = [max(fit.by_weight, key=fit.by_weight.__getitem__) for fit in fits]
     off, luck_off = (np.mean(np.abs(np.array(found) - 0.5)) for found in ([fit.weight for fit in fits], lucky))
     assert off < 0.7 * luck_off
+
+
+def test_no_worse_means_within_a_standard_error_of_the_paired_differences():
+    assert no_worse_than({"q": 0.5, "r": 0.4, "s": 0.5}, {"q": 0.9, "r": 0.1, "s": 0.5})  # mean +.033, error .203
+    assert not no_worse_than({"q": 0.5, "r": 0.4}, {"q": 0.6, "r": 0.6})  # mean +.15, error .05
+    assert no_worse_than({"q": 0.5}, {"q": 0.5}) and not no_worse_than({"q": 0.4}, {"q": 0.5})

@@ -65,6 +65,13 @@ def test_both_together_are_recommended_where_they_are_better_than_either():
     assert "300 queries" in sentence and "chance" not in sentence
 
 
+def test_both_are_recommended_where_the_queries_cannot_tell_them_from_the_reranker_alone():
+    level = judge(*world(60, 0.8, 2.0, seed=3), measures=MEASURES)
+    assert level.use == "fused" and 0 <= level.alone[0].reranked - level.fused[0].reranked < 0.01
+    behind = judge(*world(60, 0.8, 2.0, seed=17), measures=MEASURES)
+    assert behind.use == "reranker" and behind.alone[0].reranked - behind.fused[0].reranked > 0.03
+
+
 def test_the_reranker_alone_or_none_is_recommended_where_the_other_adds_nothing():
     better = judge(*world(200, -3.0, 3.0), measures=MEASURES)
     assert (better.use, better.weight) == ("reranker", 0.0) and "reranker alone" in recommend(better)

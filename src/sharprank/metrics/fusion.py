@@ -144,13 +144,18 @@ def _choose(tried: Mapping[float, Mapping[str, float]], queries: Sequence[str]) 
     measured = [query_id for query_id in queries if all(query_id in values for values in tried.values())]
     if not measured:
         return min(tried, key=_one_sided)
-    values = {weight: np.array([found[query_id] for query_id in measured]) for weight, found in tried.items()}
-    best = max(values.values(), key=lambda found: found.mean())
-    return min((weight for weight, found in values.items() if _is_level(best - found)), key=_one_sided)
+    values = {weight: {query_id: found[query_id] for query_id in measured} for weight, found in tried.items()}
+    best = max(values.values(), key=lambda found: math.fsum(found.values()))
+    return min((weight for weight, found in values.items() if no_worse_than(found, best)), key=_one_sided)
 
 
-def _is_level(lost: np.ndarray) -> bool:
-    """Whether the mean of paired differences is within its standard error of 0 (exactly 0 counts as level)."""
+def no_worse_than(values: Mapping[str, float], others: Mapping[str, float]) -> bool:
+    """Whether the mean of `values` is at most a standard error of the paired differences below that of `others`.
+
+    Args:
+        values, others: {query_id: value} of the same queries.
+    """
+    lost = np.array([others[query_id] - value for query_id, value in values.items()])
     error = lost.std(ddof=1) / math.sqrt(len(lost)) if len(lost) > 1 else 0.0
     return bool(lost.mean() <= error + 1e-12)
 

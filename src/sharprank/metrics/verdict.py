@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sharprank.metrics.compare import LEVEL, Comparison, compare, spoken_p
-from sharprank.metrics.fusion import FusionFit, cross_fitted, fit_fusion
+from sharprank.metrics.fusion import FusionFit, cross_fitted, fit_fusion, no_worse_than
 from sharprank.metrics.ranking import DEFAULT_MEASURES, measure_run
 from sharprank.records import Qrels, Run
 
@@ -66,13 +66,18 @@ def judge(
     heads = {query_id: {p: first_stage[query_id][p] for p in scores} for query_id, scores in reranked.items()}
     first = measure_run(qrels, heads, measures)
     fit = fit_fusion(qrels, heads, reranked, measure=measures[0])
-    alone = compare(first, measure_run(qrels, reranked, measures), seed=seed)
-    fused = compare(first, cross_fitted(qrels, heads, reranked, measures=measures), seed=seed)
-    return Verdict(_use(alone[0], fused[0], fit.weight), fit, alone, fused)
+    by_reranker, by_both = (
+        measure_run(qrels, reranked, measures),
+        cross_fitted(qrels, heads, reranked, measures=measures),
+    )
+    alone, fused = (compare(first, values, seed=seed) for values in (by_reranker, by_both))
+    no_worse = no_worse_than(by_both[measures[0]], by_reranker[measures[0]])
+    return Verdict(_use(alone[0], fused[0], fit.weight, no_worse), fit, alone, fused)
 
 
-def _use(alone: Comparison, fused: Comparison, weight: float) -> Use:
-    if 0 < weight < 1 and fused.reranked > max(alone.reranked, fused.first):
+def _use(alone: Comparison, fused: Comparison, weight: float, no_worse: bool) -> Use:
+    """Two sources err less than one: where the queries cannot tell both together from the reranker alone, both."""
+    if 0 < weight < 1 and no_worse and fused.reranked > fused.first:
         return "fused"
     return "reranker" if alone.reranked > alone.first else "first stage"
 
