@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--budgets", nargs="+", choices=BUDGETS, default=list(BUDGETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
-    parser.add_argument("--tokens", type=int, default=150_000, help="useful tokens of a training")
+    parser.add_argument("--tokens", type=int, default=400_000, help="useful tokens of a training")
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--keep", action="store_true", help="keep the weights after scoring")
     parser.add_argument("--threads", type=int, default=1, help="threads of every side")

@@ -67,7 +67,7 @@ class Bench:
 
     data: Path | None
     work: Path
-    tokens: int = 150_000
+    tokens: int = 400_000
     max_len: int = 128
     keep: bool = False
     variants: Mapping[str, Sharprank] = field(default_factory=dict)

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=["python_docs"])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="leave the others out")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
-    parser.add_argument("--tokens", type=int, default=150_000, help="useful tokens of a training")
+    parser.add_argument("--tokens", type=int, default=400_000, help="useful tokens of a training")
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="train nothing: only show what is done")
