@@ -16,6 +16,9 @@ from sharprank.records import Qrels, Run
 
 Use = Literal["first stage", "reranker", "fused"]
 
+COMPARED = ("gain", "p", "fused", "gain", "95% interval", "p", "verdict")
+"""Headings of what `compared` gives: the reranker alone, then fused, each against the first stage."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -44,6 +47,19 @@ class Verdict:
         if self.use == "first stage":
             return max(pair, key=lambda comparison: comparison.reranked)
         return pair[self.use == "fused"]
+
+
+def compared(alone: Comparison, fused: Comparison) -> tuple[str, ...]:
+    """The cells of a table under COMPARED, for one measure."""
+    return (
+        f"{alone.difference:+.4f}",
+        f"{alone.p:.4f}",
+        f"{fused.reranked:.4f}",
+        f"{fused.difference:+.4f}",
+        f"[{fused.low:+.4f}, {fused.high:+.4f}]",
+        f"{fused.p:.4f}",
+        fused.verdict,
+    )
 
 
 def judge(

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from sharprank.evaluation.result import EvaluationResult, ModelResult
+from sharprank.formats.tables import aligned, number
+from sharprank.metrics.verdict import COMPARED, compared
 
-HEADER = (
-    "measure",
-    "first stage",
-    "untrained",
-    "trained",
-    "gain",
-    "p",
-    "fused",
-    "gain",
-    "95% interval",
-    "p",
-    "verdict",
-)
+HEADER = ("measure", "first stage", "untrained", "trained", *COMPARED)
 
 
 def render(untrained: EvaluationResult, trained: EvaluationResult, fused: ModelResult) -> str:
@@ -30,25 +20,14 @@ def render(untrained: EvaluationResult, trained: EvaluationResult, fused: ModelR
     rows = [
         (
             alone.measure,
-            f"{alone.first:.4f}",
-            f"{before[alone.measure]:.4f}",
-            f"{alone.reranked:.4f}",
-            f"{alone.difference:+.4f}",
-            f"{alone.p:.4f}",
-            f"{together.reranked:.4f}",
-            f"{together.difference:+.4f}",
-            f"[{together.low:+.4f}, {together.high:+.4f}]",
-            f"{together.p:.4f}",
-            together.verdict,
+            number(alone.first),
+            number(before[alone.measure]),
+            number(alone.reranked),
+            *compared(alone, together),
         )
         for alone, together in zip(trained.models[0].comparisons, fused.comparisons, strict=True)
     ]
-    widths = [max(len(row[column]) for row in (HEADER, *rows)) for column in range(len(HEADER))]
-    lines = [trained.title, ""]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (HEADER, *rows)
-    ]
+    lines = [trained.title, "", *aligned(HEADER, rows)]
     return "\n".join([*lines, "", _footnote(trained)])
 
 

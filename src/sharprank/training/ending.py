@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from sharprank.formats.fusion import FUSION_FILE, write_fusion
-from sharprank.formats.tables import aligned
+from sharprank.formats.tables import aligned, number
 from sharprank.metrics.compare import Comparison
-from sharprank.metrics.verdict import Verdict, figures, judge, recommend
+from sharprank.metrics.verdict import COMPARED, Verdict, compared, figures, judge, recommend
 from sharprank.records import Group, Qrels, Run
 from sharprank.training.data import is_comparable
 from sharprank.training.ranking import MEASURES
 
 SIMILARITIES = "the miner's similarities"
-_HEADER = (
-    "measure", "first stage", "reranked", "gain", "p", "fused", "gain", "95% interval", "p", "verdict",
-)  # fmt: skip
+_HEADER = ("measure", "first stage", "reranked", *COMPARED)
 _HOW_TO_COMPARE = (
     "no first stage to compare with: train on rows of `sharprank mine`, give a run (--eval_run), or compare whole "
     "lists: sharprank evaluate -m {model} -d COLLECTION --run RUN"
@@ -119,15 +117,4 @@ def _table(verdict: Verdict) -> list[str]:
 
 
 def _row(alone: Comparison, fused: Comparison) -> Sequence[str]:
-    return (
-        alone.measure,
-        f"{alone.first:.4f}",
-        f"{alone.reranked:.4f}",
-        f"{alone.difference:+.4f}",
-        f"{alone.p:.4f}",
-        f"{fused.reranked:.4f}",
-        f"{fused.difference:+.4f}",
-        f"[{fused.low:+.4f}, {fused.high:+.4f}]",
-        f"{fused.p:.4f}",
-        fused.verdict,
-    )
+    return (alone.measure, number(alone.first), number(alone.reranked), *compared(alone, fused))
