@@ -32,6 +32,12 @@ class Effort:
     wall: float = 0.0
     cpu: float = 0.0
 
+    def __add__(self, other: Effort) -> Effort:
+        """One training after another."""
+        return Effort(
+            self.steps + other.steps, self.tokens + other.tokens, self.wall + other.wall, self.cpu + other.cpu
+        )
+
 
 @dataclass(frozen=True)
 class Pace:

@@ -90,7 +90,7 @@ class Bench:
 
     def _miner(self, cell: Cell) -> str:
         variant = self.variants.get(cell.system)
-        return OURS if variant is not None and not variant.mine_flags else cell.system
+        return OURS if variant is not None and not variant.mines else cell.system
 
     def prepared(self, collection: str) -> Prepared:
         """The collection, prepared now unless it was before."""

@@ -19,6 +19,7 @@ import torch
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, read_result, run_cell
 from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared
+from benchmarks.quality.variants import Averaged, HalfwayToTheStart, TaughtByAnEnsemble, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.formats.trec import read_run
 from sharprank.formats.writers import write_json
@@ -52,6 +53,11 @@ VARIANTS: dict[str, Sharprank] = {
     "negatives without likely positives": Sharprank(mine_flags={"false_negatives": "topk_percpos"}),
     "half the negatives from BM25": Sharprank(mine_flags={"sources": "dense:1,bm25:1"}),
     "judged negatives kept": Sharprank(mine_flags={"keep_existing": True}),
+    "several positives a group": Sharprank({"positives_per_group": 2}),
+    "mean of the last three checkpoints": Averaged(),
+    "halfway to the start": HalfwayToTheStart(),
+    "half of the tokens on made-up queries first": WarmStart(),
+    "taught by three of its own": TaughtByAnEnsemble(),
 }
 BASE = next(iter(VARIANTS))
 

@@ -30,17 +30,25 @@ class Sharprank:
     train_flags: Mapping[str, Any] = field(default_factory=dict)
     mine_flags: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def mines(self) -> bool:
+        """Whether its rows are others than those of the default settings."""
+        return bool(self.mine_flags)
+
     def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
         """Write the rows; vectors are kept for the other seeds."""
+        self._mine(collection.train_path, collection.corpus_path, output, cache, seed=seed)
+
+    def _mine(self, rows: Path, pool: Path, output: Path, cache: Path, *, seed: int) -> None:
         flags = {
-            "input_file": collection.train_path,
-            "candidate_pool": collection.corpus_path,
+            "input_file": rows,
+            "candidate_pool": pool,
             "output_file": output,
             "model_name_or_path": "minilm",
             "embedding_cache": cache,
             "seed": seed,
         }
-        _command("mine", {**flags, **self.mine_flags})
+        command("mine", {**flags, **self.mine_flags})
 
     def pace(self, mined: Path, start: Path, *, max_len: int) -> Pace:
         """Tokens of a first epoch's groups and the groups of a step, from a training of one step."""
@@ -78,7 +86,7 @@ class Sharprank:
             "save_strategy": "no",
             "report_to": "none",
         }
-        _command("train", {**flags, **said, **self.train_flags})
+        command("train", {**flags, **said, **self.train_flags})
 
 
 @contextlib.contextmanager
@@ -104,6 +112,7 @@ def _after_training(look: Callable[[Any], None], effort: Effort | None = None) -
         trainer_class.train = whole
 
 
-def _command(name: str, flags: Mapping[str, Any]) -> None:
+def command(name: str, flags: Mapping[str, Any]) -> None:
+    """Run a command of the package with these flags."""
     if sharprank([name, *(f"--{flag}={value}" for flag, value in flags.items())]):
         raise SystemExit(f"sharprank {name} failed")

@@ -10,15 +10,17 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
-from benchmarks.quality import factors, with_flagembedding, with_sentence_transformers
+from benchmarks.quality import factors, variants, with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, ordered, run_cell
 from benchmarks.quality.compare import compare
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
+from benchmarks.quality.variants import Averaged, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.holdout import fold
@@ -66,7 +68,7 @@ class FakeSystem:
         self.asked: list[str] = []
         self.steps: list[int] = []
         self.cpu, self.fails = cpu, fails
-        self.mine_flags: dict[str, str] = {}
+        self.mines = False
 
     def mine(self, collection, output, cache, *, seed):
         self.asked.append(f"mine {seed}")
@@ -346,3 +348,57 @@ def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
     assert found[0]["test"]["alone"] == pytest.approx(expected, abs=1e-4)
     text = factors.table(found, 1000)
     assert "| default settings | 1 |" in text and "| learning rate / 2 | 1 |" in text
+
+
+# --- recipes that are more than flags ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rows(tmp_path) -> Path:
+    """Mined rows to train a step or two on."""
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, ({"query": f"find {thing}", "pos": [thing], "neg": THINGS[:8]} for thing in THINGS[8:24]))
+    return path
+
+
+def train_tiny(recipe, rows: Path, output: Path, tiny_bert, *, steps: int = 2) -> Effort:
+    return recipe.train(rows, tiny_bert, output, steps=steps, seed=1, max_len=32)
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_the_mean_of_the_checkpoints(rows, tmp_path, tiny_bert):
+    flags = {"model_name_or_path": tiny_bert, "learning_rate": 1e-2}
+    kept = {**flags, "save_strategy": "steps", "save_steps": 1}
+    train_tiny(Sharprank(kept), rows, tmp_path / "kept", tiny_bert)
+    train_tiny(Averaged(flags, num=2, every=0.5), rows, tmp_path / "mean", tiny_bert)
+    first, second = (load_file(tmp_path / "kept" / f"checkpoint-{step}" / "model.safetensors") for step in (1, 2))
+    found = load_file(tmp_path / "mean" / "model.safetensors")
+    for name, tensor in found.items():
+        np.testing.assert_allclose(tensor, (first[name] + second[name]) / 2, atol=1e-7)
+    assert any(not np.allclose(first[name], second[name]) for name in found)
+    assert not list((tmp_path / "mean").glob("checkpoint-*"))
+
+
+@pytest.mark.slow
+def test_a_warm_start_trains_on_made_up_rows_before_the_real_ones(rows, tmp_path, tiny_bert, monkeypatch):
+    write_jsonl(tmp_path / "made_up.jsonl", read_lines(rows)[:10])
+    seen: list[tuple[str, str]] = []
+    run = with_sharprank.command
+
+    def watched(name, flags):
+        seen.append((Path(flags["train_data"]).name, str(flags["model_name_or_path"])))
+        run(name, flags)
+
+    monkeypatch.setattr(with_sharprank, "command", watched)
+    recipe = WarmStart({"model_name_or_path": tiny_bert, "distillation_weight": 0})
+    effort = train_tiny(recipe, rows, tmp_path / "model", tiny_bert, steps=4)
+    trained = [data for data, _ in seen[2:]]  # after two looks at the pace
+    assert trained == ["made_up.jsonl", "rows.jsonl"]
+    assert effort.steps == 3 + 2  # 10 made-up rows are steps of 8 and 2, so 16 groups are nearest to 8 + 2 + 8
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert seen[3][1] != seen[2][1]
+
+
+def test_a_teacher_of_several_scores_their_mean():
+    one, two = ({"query": "q", "pos_scores": [a], "neg_scores": [a, 2 * a]} for a in (1.0, 3.0))
+    assert variants._mean_scores(one, two) == {"query": "q", "pos_scores": [2.0], "neg_scores": [2.0, 4.0]}

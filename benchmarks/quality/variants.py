@@ -1,0 +1,141 @@
+"""Recipes that differ from ours by more than a flag: averaged weights, a start on made-up queries, several teachers.
+
+Each is a `Sharprank` of the benchmark, so its cells are mined, budgeted, trained and scored like every other.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from benchmarks.quality.budget import Effort
+from benchmarks.quality.prepared import Prepared, read_lines
+from benchmarks.quality.with_sharprank import Sharprank, command
+from sharprank.formats.writers import write_jsonl
+from sharprank.models.checkpoint import open_reranker
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Averaged(Sharprank):
+    """The mean of the last checkpoints instead of the last.
+
+    Attributes:
+        num, every: how many, and after which share of the steps one is taken.
+    """
+
+    num: int = 3
+    every: float = 0.1
+
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        often = max(1, round(self.every * steps))
+        flags = {"save_strategy": "steps", "save_steps": often, "save_total_limit": self.num}
+        recipe = Sharprank({**self.train_flags, **flags}, self.mine_flags)
+        effort = recipe.train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
+        found = sorted(output.glob(f"checkpoint-*/{WEIGHTS}"), key=lambda path: int(path.parent.name.split("-")[1]))
+        last = found[-self.num :]
+        _merge(output, [(load_file(path), 1 / len(last)) for path in last])
+        for path in found:
+            shutil.rmtree(path.parent)
+        return effort
+
+
+@dataclass(frozen=True)
+class HalfwayToTheStart(Sharprank):
+    """The mean of the trained weights and those it started from (WiSE-FT, Wortsman et al., CVPR 2022)."""
+
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        effort = super().train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
+        before = open_reranker("minilm").load(seed=seed, packed=False).state_dict()
+        _merge(output, [(load_file(output / WEIGHTS), 0.5), (before, 0.5)])
+        return effort
+
+
+@dataclass(frozen=True)
+class WarmStart(Sharprank):
+    """Half of the tokens on queries made of the pool's own words, before the other half on the real ones."""
+
+    @property
+    def mines(self) -> bool:
+        return True
+
+    def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
+        raw, pool = output.with_name("documents.jsonl"), output.with_name("documents_pool.jsonl")
+        flags = {"corpus_path": collection.corpus_path, "output_file": raw, "output_pool": pool, "seed": seed}
+        command("synthesize", {**flags, "num_examples": len(read_lines(collection.train_path))})
+        self._mine(raw, pool, _made_up(output), cache, seed=seed)
+        super().mine(collection, output, cache, seed=seed)
+
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        half = steps // 2 * self.pace(mined, start, max_len=max_len).step
+        made_up = _made_up(mined)
+        num_first = self.pace(made_up, start, max_len=max_len).steps_for(half)
+        with tempfile.TemporaryDirectory() as folder:
+            warm = Path(folder) / "model"
+            first = super().train(made_up, start, warm, steps=num_first, seed=seed, max_len=max_len)
+            flags = {"learning_rate": 1e-4, "dropout": 0, "distillation_weight": 1, **self.train_flags}
+            second = replace(self, train_flags={**flags, "model_name_or_path": warm})
+            rest = Sharprank.train(second, mined, start, output, steps=steps - steps // 2, seed=seed, max_len=max_len)
+        return first + rest
+
+
+def _made_up(mined: Path) -> Path:
+    return mined.with_name("made_up.jsonl")
+
+
+@dataclass(frozen=True)
+class TaughtByAnEnsemble(Sharprank):
+    """The mean score of several of our own trainings as a teacher, in the place of the miner's similarities.
+
+    What the teachers cost is not counted.
+
+    Attributes:
+        seeds: of the teachers.
+        steps: of each.
+    """
+
+    seeds: Sequence[int] = (1, 2, 3)
+    steps: int = 50
+
+    @property
+    def mines(self) -> bool:
+        return True
+
+    def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            rows = folder / "mined.jsonl"
+            super().mine(collection, rows, cache, seed=seed)
+            scored = []
+            for teacher in self.seeds:
+                model = folder / f"teacher-{teacher}"
+                Sharprank().train(rows, model, model, steps=self.steps, seed=teacher, max_len=128)
+                taught = folder / f"{teacher}.jsonl"
+                flags = {"model_name_or_path": model, "input_file": rows, "output_file": taught, "dtype": "auto"}
+                command("teach", flags)
+                scored.append(read_lines(taught))
+            write_jsonl(output, (_mean_scores(row, *others) for row, *others in zip(*scored, strict=True)))
+
+
+def _mean_scores(row: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    def mean(key: str) -> list[float]:
+        return [sum(values) / len(values) for values in zip(row[key], *(o[key] for o in others), strict=True)]
+
+    return {**row, "pos_scores": mean("pos_scores"), "neg_scores": mean("neg_scores")}
+
+
+def _merge(model: Path, parts: Sequence[tuple[Mapping[str, Any], float]]) -> None:
+    """Put the weighted mean of the parts' weights into `model`; what only some of them have is left out."""
+    names = set.intersection(*(set(weights) for weights, _ in parts))
+    total = {
+        name: torch.stack([share * weights[name].float() for weights, share in parts]).sum(0) for name in sorted(names)
+    }
+    save_file(total, model / WEIGHTS, metadata={"format": "pt"})
