@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.quality import with_flagembedding, with_sentence_transformers
 from benchmarks.quality.budget import Effort, check_tokens
-from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare
+from benchmarks.quality.prepared import TEST, VALIDATION, Prepared, prepare, some_queries
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.trec import write_run
@@ -63,6 +63,7 @@ class Bench:
         max_len: tokens of a pair, in training and in scoring.
         keep: leave the weights after scoring.
         variants: of our recipe, by the name that their cells have as their system.
+        variant_queries: of each split that variants are scored on; None: all.
     """
 
     data: Path | None
@@ -71,6 +72,7 @@ class Bench:
     max_len: int = 128
     keep: bool = False
     variants: Mapping[str, Sharprank] = field(default_factory=dict)
+    variant_queries: int | None = None
 
     def system(self, cell: Cell) -> Any:
         """What mines and trains a cell."""
@@ -91,6 +93,16 @@ class Bench:
     def _miner(self, cell: Cell) -> str:
         variant = self.variants.get(cell.system)
         return OURS if variant is not None and not variant.mines else cell.system
+
+    def candidates(self, cell: Cell, split: str) -> dict[str, list[str]]:
+        """What a cell is scored on, by query."""
+        prepared = self.prepared(cell.collection)
+        ranked = prepared.first_stage(split)
+        if cell.system in self.variants and self.variant_queries is not None:
+            measured = prepared.measured[-1] if split == TEST else split
+            some = some_queries(prepared.read(measured).qrels, self.variant_queries)
+            ranked = {query_id: ranking for query_id, ranking in ranked.items() if query_id in some}
+        return {query_id: list(ranking) for query_id, ranking in ranked.items()}
 
     def prepared(self, collection: str) -> Prepared:
         """The collection, prepared now unless it was before."""
@@ -216,8 +228,7 @@ def _score(bench: Bench, cell: Cell, collection: Prepared) -> None:
     scorer = PairScorer.load(str(folder / "model"), max_length=bench.max_len, dtype="auto")
     for split in SCORED:
         texts = collection.read(split)
-        candidates = {query_id: list(ranking) for query_id, ranking in collection.first_stage(split).items()}
-        run = scorer.score_many(texts.queries, texts.passages, candidates)
+        run = scorer.score_many(texts.queries, texts.passages, bench.candidates(cell, split))
         write_run(folder / f"{split}.trec", run, tag=cell.system)
 
 

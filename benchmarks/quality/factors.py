@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, read_result, run_cell
-from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared
-from benchmarks.quality.variants import Averaged, HalfwayToTheStart, TaughtByAnEnsemble, WarmStart
+from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared, some_queries
+from benchmarks.quality.variants import Averaged, FilteredByItself, HalfwayToTheStart, TaughtByAnEnsemble, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.formats.trec import read_run
 from sharprank.formats.writers import write_json
@@ -37,6 +37,8 @@ VARIANTS: dict[str, Sharprank] = {
     "linear head on the mean": Sharprank({"pooling": "mean"}),
     "labels alone": Sharprank({"distillation_weight": 0}),
     "miner's similarities x 3": Sharprank({"distillation_weight": 3}),
+    "similarities at half the temperature": Sharprank({"teacher_temperature": 0.025}),
+    "similarities at twice the temperature": Sharprank({"teacher_temperature": 0.1}),
     "learning rate x 2": Sharprank({"learning_rate": 4e-4}),
     "learning rate / 2": Sharprank({"learning_rate": 1e-4}),
     "learning rate / 4": Sharprank({"learning_rate": 5e-5}),
@@ -57,7 +59,8 @@ VARIANTS: dict[str, Sharprank] = {
     "mean of the last three checkpoints": Averaged(),
     "halfway to the start": HalfwayToTheStart(),
     "half of the tokens on made-up queries first": WarmStart(),
-    "taught by three of its own": TaughtByAnEnsemble(),
+    "taught by three of its own": TaughtByAnEnsemble({"distillation_weight": 1}),
+    "negatives filtered by one of its own": FilteredByItself(),
 }
 BASE = next(iter(VARIANTS))
 
@@ -72,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--tokens", type=int, default=400_000, help="useful tokens of a training")
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
+    parser.add_argument("--queries", type=int, default=150, help="of each split that a variant is scored on")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="train nothing: only show what is done")
     parser.add_argument("--output", type=Path, default=HERE / "factors.json", help="the figures")
@@ -80,7 +84,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     variants = {cell_name(name): recipe for name, recipe in VARIANTS.items() if name != BASE}
     bench = Bench(
-        data=options.data, work=options.work, tokens=options.tokens, max_len=options.max_len, variants=variants
+        data=options.data,
+        work=options.work,
+        tokens=options.tokens,
+        max_len=options.max_len,
+        variants=variants,
+        variant_queries=options.queries,
     )
     names = options.only or list(VARIANTS)
     cells = [Cell(c, cell_name(n), TOKENS, seed) for seed in options.seeds for c in options.collections for n in names]
@@ -111,9 +120,11 @@ def figures(bench: Bench, cells: Sequence[Cell]) -> Iterable[dict[str, Any]]:
         prepared = bench.prepared(cell.collection)
         weight, validation = _validation(bench, cell, prepared)
         split = prepared.measured[-1]
-        qrels, first = prepared.read(split).qrels, prepared.first_stage(split)
+        qrels = prepared.read(split).qrels
+        qrels = some_queries(qrels, bench.variant_queries or len(qrels))
         reranked = {q: r for q, r in read_run(bench.folder(cell) / f"{TEST}.trec").items() if q in qrels}
-        runs = {"first": {q: first[q] for q in reranked}, "alone": reranked, "fused": fuse(first, reranked, weight)}
+        first = {q: ranking for q, ranking in prepared.first_stage(split).items() if q in reranked}
+        runs = {"first": first, "alone": reranked, "fused": fuse(first, reranked, weight)}
         test = {kind: _mean(measure_run(qrels, run, [MAIN])) for kind, run in runs.items()}
         place = {"collection": cell.collection, "variant": cell.system, "seed": cell.seed, "split": split}
         yield {**place, "weight": weight, VALIDATION: validation, TEST: test}

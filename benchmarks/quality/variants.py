@@ -22,6 +22,7 @@ from sharprank.formats.writers import write_jsonl
 from sharprank.models.checkpoint import open_reranker
 
 WEIGHTS = "model.safetensors"
+TEACHER_MAX_LEN = 128
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,32 @@ def _made_up(mined: Path) -> Path:
 
 
 @dataclass(frozen=True)
+class FilteredByItself(Sharprank):
+    """Negatives that a reranker trained without the filter puts below the positive; what it costs is not counted.
+
+    Attributes:
+        steps: of the filtering reranker.
+    """
+
+    steps: int = 50
+
+    @property
+    def mines(self) -> bool:
+        return True
+
+    def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            rows, model = Path(name) / "mined.jsonl", Path(name) / "teacher"
+            super().mine(collection, rows, cache, seed=seed)
+            Sharprank().train(rows, model, model, steps=self.steps, seed=seed, max_len=TEACHER_MAX_LEN)
+            flags = {"teacher": model, "teacher_margin": 0, "teacher_max_length": TEACHER_MAX_LEN}
+            filtered = Path(name) / "filtered.jsonl"
+            Sharprank(mine_flags=flags).mine(collection, filtered, cache, seed=seed)
+            scores = {"pos_scores", "neg_scores"}  # they would teach in the place of the similarities
+            write_jsonl(output, ({k: v for k, v in row.items() if k not in scores} for row in read_lines(filtered)))
+
+
+@dataclass(frozen=True)
 class TaughtByAnEnsemble(Sharprank):
     """The mean score of several of our own trainings as a teacher, in the place of the miner's similarities.
 
@@ -117,7 +144,7 @@ class TaughtByAnEnsemble(Sharprank):
             scored = []
             for teacher in self.seeds:
                 model = folder / f"teacher-{teacher}"
-                Sharprank().train(rows, model, model, steps=self.steps, seed=teacher, max_len=128)
+                Sharprank().train(rows, model, model, steps=self.steps, seed=teacher, max_len=TEACHER_MAX_LEN)
                 taught = folder / f"{teacher}.jsonl"
                 flags = {"model_name_or_path": model, "input_file": rows, "output_file": taught, "dtype": "auto"}
                 command("teach", flags)

@@ -333,6 +333,15 @@ def test_variants_share_the_mined_rows_unless_they_mine_differently(bench):
     assert bench.system(a) is variants["sharprank, a"]
 
 
+def test_a_variant_is_scored_on_some_queries_and_the_default_settings_on_all(bench):
+    variant = factors.cell_name("labels alone")
+    bench = replace(bench, variants={variant: Sharprank()}, variant_queries=3)
+    measured = bench.prepared("scifact").read("test_unseen").qrels
+    few = bench.candidates(Cell("scifact", variant, TOKENS, 42), "test")
+    assert len(few) == 3 and set(few) < set(measured)
+    assert len(bench.candidates(Cell("scifact", OURS, TOKENS, 42), "test")) == 12
+
+
 def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
     use(monkeypatch, sharprank=FakeSystem())
     variant = factors.cell_name("learning rate / 2")
