@@ -13,6 +13,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_machine")  # how fast an example is drawn or checked says something of the machine only
 
 WORDS = (
     "a an and are as at be by can do for from get has have how if in into is it its list map make new no not of on or "

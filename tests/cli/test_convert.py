@@ -71,7 +71,7 @@ def test_a_csv_of_ms_marco_loses_no_row_to_quotes_and_escapes(tmp_path, convert,
     assert "dropped" not in convert.printed
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip), min_size=2, unique=True)
 )

@@ -232,7 +232,7 @@ def test_kl_is_sentence_transformers_listnet_on_teacher_scores_but_for_the_entro
     torch.testing.assert_close(kl(scores, [3, 3], teacher.flatten()) / 2 + entropy, expected, atol=1e-5, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(2, 9), min_size=1, max_size=6), data=st.data())
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_the_sum_does_not_depend_on_how_the_groups_are_cut(name, lengths, data):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sharprank.metrics.calibration import (
@@ -69,7 +69,6 @@ def test_what_cannot_be_fitted_is_refused(labels, scores):
         fit_temperature_and_bias(labels, scores)
 
 
-@settings(deadline=None)
 @given(labelled)
 def test_isotonic_is_that_of_scikit_learn(pairs):
     isotonic = pytest.importorskip("sklearn.isotonic")

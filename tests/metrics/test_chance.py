@@ -21,7 +21,7 @@ def heads_and_tails(draw):
     return [draw(st.lists(grade, max_size=size)) for size in (4, 3, 2)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(heads_and_tails())
 def test_closed_forms_are_the_mean_over_all_orders(case):
     head, tail, missing = case

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sharprank.metrics.pairs import pair_accuracy, pair_measures, sigmoid, spearman, why_undefined
@@ -13,7 +13,6 @@ from sharprank.metrics.pairs import pair_accuracy, pair_measures, sigmoid, spear
 some_pairs = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.2, 0.5, 0.51, 0.8, 1.0])), min_size=1)
 
 
-@settings(deadline=None)
 @given(some_pairs)
 def test_the_four_measures_agree_with_scikit_learn(pairs):
     metrics = pytest.importorskip("sklearn.metrics")

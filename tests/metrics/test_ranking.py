@@ -48,7 +48,7 @@ def judged_runs(draw):
     return qrels, run
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(judged_runs())
 def test_every_value_of_every_query_is_that_of_ir_measures(case):
     qrels, run = case
@@ -61,7 +61,7 @@ def test_every_value_of_every_query_is_that_of_ir_measures(case):
         assert ours[name] == pytest.approx(theirs, abs=1e-9), name
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(judged_runs())
 def test_ndcg_and_map_agree_with_the_formulas_worked_out_here(case):
     qrels, run = case

@@ -339,7 +339,7 @@ TEXTS = st.text(alphabet="aAb .,!中", min_size=1, max_size=4).filter(str.strip)
 ROWS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=3)), min_size=1)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS, st.lists(TEXTS, max_size=8), st.booleans(), st.sampled_from(["none", "random"]))
 def test_whatever_comes_in_no_negative_is_a_positive_the_query_or_there_twice(mine, rows, extra, keep, top_up):
     rows = [row(query, pos, neg) for query, pos, neg in rows]

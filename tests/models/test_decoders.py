@@ -63,7 +63,7 @@ texts = st.text(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(query=texts, passage=texts)
 def test_pieces_tokenised_apart_are_the_tokens_of_the_whole_text(tiny_qwen_tokenizer, query, passage):
     pair = PairTokenizer(tiny_qwen_tokenizer, max_length=512, query_max_length=400, prompt=QWEN3)

@@ -26,7 +26,7 @@ def own_pair(tokenizer, query, passage, max_length):
     return whole["input_ids"][0], whole["token_type_ids"][0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(query=st.text(max_size=12), passage=st.text(max_size=60))
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_spliced_pairs_equal_the_tokenizers_own(name, query, passage, request):

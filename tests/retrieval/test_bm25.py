@@ -28,7 +28,7 @@ def brute_force(passages, query, k1, b):
     return {passage_id: score for passage_id, score in scores.items() if score > 0}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(words, min_size=1, max_size=8), words, st.sampled_from([(0.9, 0.4), (1.5, 0.75)]))
 def test_scores_are_those_of_the_formula(texts, query, knobs):
     k1, b = knobs

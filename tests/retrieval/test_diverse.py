@@ -79,7 +79,7 @@ def test_lengths_of_vectors_do_not_matter_and_zero_vectors_are_like_nothing():
 numbers = st.floats(-1, 1).map(lambda value: round(value, 3))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 7), st.integers(1, 9), st.sampled_from([(0.7, 0.1, 0.2), (1, 0, 3), (0, 2, 1)]))
 def test_the_selection_is_that_of_the_formula(data, num, top_k, weights):
     relevance = data.draw(st.lists(numbers, min_size=num, max_size=num))

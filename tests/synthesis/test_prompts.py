@@ -113,7 +113,7 @@ pieces = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(pieces)
 def test_no_reply_breaks_the_reading_and_none_without_the_marker_is_a_no(text):
     assert parse_verdict(text) in ("valid", "undecided", *(["invalid"] if MARKER in text else []))
