@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality.factors [--data FOLDER] [--only NAME ...] [--collections ...] [--seeds 42 43 44]
 
-Every variant differs from the default settings in one thing, and is trained on the same number of tokens; its cells lie
-beside those of `python -m benchmarks.quality` and resume like them. Choose by the validation columns (fused there is
+Every variant differs from the default settings in one thing, and is trained on the same number of tokens, unless it says
+how many passes over the rows; its cells lie beside those of `python -m benchmarks.quality` and resume like them. Choose by the validation columns (fused there is
 cross-fitted): test is for the report.
 """
 
@@ -49,6 +49,8 @@ VARIANTS: dict[str, Sharprank] = {
     "the model's own dropout": Sharprank({"dropout": 0.1}),
     "constant learning rate": Sharprank({"lr_scheduler_type": "constant_with_warmup"}),
     "pairs of 192 tokens": Sharprank({"max_len": 192}),
+    "one pass over all rows": Sharprank(passes=1),
+    "three passes over all rows": Sharprank(passes=3),
     "loss lambda": Sharprank({"loss": "lambda", "distillation_weight": 0}),
     "loss bce": Sharprank({"loss": "bce", "distillation_weight": 0}),
     "negatives from ranks 2-50": Sharprank(mine_flags={"range_for_sampling": "2-50"}),

@@ -25,10 +25,12 @@ class Sharprank:
 
     Attributes:
         train_flags, mine_flags: flags of the two commands, by name.
+        passes: over all rows, in the place of the benchmark's tokens.
     """
 
     train_flags: Mapping[str, Any] = field(default_factory=dict)
     mine_flags: Mapping[str, Any] = field(default_factory=dict)
+    passes: int | None = None
 
     @property
     def mines(self) -> bool:
@@ -73,8 +75,9 @@ class Sharprank:
         def look(trainer: Any) -> None:
             effort.steps, effort.tokens = trainer.state.global_step, trainer.useful_tokens
 
+        length = {"max_steps": steps} if self.passes is None else {"num_train_epochs": self.passes}
         with _after_training(look, effort):
-            self._train(mined, output, max_steps=steps, seed=seed, max_len=max_len)
+            self._train(mined, output, **length, seed=seed, max_len=max_len)
         return effort
 
     def _train(self, mined: Path, output: Path, **said: int) -> None:

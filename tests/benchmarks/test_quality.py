@@ -389,6 +389,13 @@ def test_averaged_weights_are_the_mean_of_the_checkpoints(rows, tmp_path, tiny_b
 
 
 @pytest.mark.slow
+def test_passes_count_in_the_place_of_steps(rows, tmp_path, tiny_bert):
+    recipe = Sharprank({"model_name_or_path": tiny_bert, "train_group_size": 4}, passes=2)
+    effort = train_tiny(recipe, rows, tmp_path / "model", tiny_bert, steps=1)
+    assert effort.steps == 2 * len(read_lines(rows)) // 8
+
+
+@pytest.mark.slow
 def test_a_warm_start_trains_on_made_up_rows_before_the_real_ones(rows, tmp_path, tiny_bert, monkeypatch):
     write_jsonl(tmp_path / "made_up.jsonl", read_lines(rows)[:10])
     seen: list[tuple[str, str]] = []
