@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality.factors [--data FOLDER] [--only NAME ...] [--collections ...] [--seeds 42 43 44]
 
-Every variant differs from the default settings in one thing, and is trained on the same number of tokens, unless it says
-how many passes over the rows; its cells lie beside those of `python -m benchmarks.quality` and resume like them. Choose by the validation columns (fused there is
-cross-fitted): test is for the report.
+Every variant differs from the default settings in one thing, and is trained on the same number of tokens unless it
+says how many passes over the rows. Its cells lie beside those of `python -m benchmarks.quality` and resume like them.
+Choose by the validation columns (fused there is cross-fitted): test is for the report.
 """
 
 from __future__ import annotations
