@@ -19,7 +19,14 @@ import torch
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, read_result, run_cell
 from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared, some_queries
-from benchmarks.quality.variants import Averaged, FilteredByItself, HalfwayToTheStart, TaughtByAnEnsemble, WarmStart
+from benchmarks.quality.variants import (
+    Averaged,
+    Continued,
+    FilteredByItself,
+    HalfwayToTheStart,
+    TaughtByAnEnsemble,
+    WarmStart,
+)
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.formats.trec import read_run
 from sharprank.formats.writers import write_json
@@ -51,6 +58,9 @@ VARIANTS: dict[str, Sharprank] = {
     "pairs of 192 tokens": Sharprank({"max_len": 192}),
     "one pass over all rows": Sharprank(passes=1),
     "three passes over all rows": Sharprank(passes=3),
+    "a trained reranker, further": Continued(),
+    "a trained reranker, further, learning rate x 3": Continued({"learning_rate": 6e-5}),
+    "a trained reranker, further, learning rate x 10": Continued({"learning_rate": 2e-4}),
     "loss lambda": Sharprank({"loss": "lambda", "distillation_weight": 0}),
     "loss bce": Sharprank({"loss": "bce", "distillation_weight": 0}),
     "negatives from ranks 2-50": Sharprank(mine_flags={"range_for_sampling": "2-50"}),

@@ -1,4 +1,4 @@
-"""Recipes that differ from ours by more than a flag: averaged weights, a start on made-up queries, several teachers.
+"""Recipes that differ from ours by more than a flag: averaged weights, other starts, several teachers.
 
 Each is a `Sharprank` of the benchmark, so its cells are mined, budgeted, trained and scored like every other.
 """
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks.quality.budget import Effort
-from benchmarks.quality.prepared import Prepared, read_lines
+from benchmarks.quality.prepared import PYTHON_DOCS, Prepared, prepare, read_lines
 from benchmarks.quality.with_sharprank import Sharprank, command
 from sharprank.formats.writers import write_jsonl
 from sharprank.models.checkpoint import open_reranker
@@ -58,6 +58,24 @@ class HalfwayToTheStart(Sharprank):
         before = open_reranker("minilm").load(seed=seed, packed=False).state_dict()
         _merge(output, [(load_file(output / WEIGHTS), 0.5), (before, 0.5)])
         return effort
+
+
+@dataclass(frozen=True)
+class Continued(Sharprank):
+    """A reranker that ranks already, trained further; it was trained on the documentation of Python, for one pass."""
+
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        ranks = start.with_name(f"ranks-{seed}")
+        if not (ranks / WEIGHTS).exists():
+            work = start.parents[1]
+            source = prepare(PYTHON_DOCS, None, work / PYTHON_DOCS / "prepared")
+            with tempfile.TemporaryDirectory() as name:
+                rows = Path(name) / "mined.jsonl"
+                super().mine(source, rows, Path(name) / "cache", seed=seed)
+                Sharprank(passes=1).train(rows, start, ranks, steps=0, seed=seed, max_len=max_len)
+        flags = {**self.train_flags, "model_name_or_path": ranks}
+        recipe = Sharprank(flags)
+        return recipe.train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
 
 
 @dataclass(frozen=True)

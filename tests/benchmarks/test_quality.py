@@ -10,7 +10,7 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
@@ -20,7 +20,7 @@ from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTim
 from benchmarks.quality.compare import compare
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
-from benchmarks.quality.variants import Averaged, WarmStart
+from benchmarks.quality.variants import Averaged, Continued, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.holdout import fold
@@ -418,3 +418,17 @@ def test_a_warm_start_trains_on_made_up_rows_before_the_real_ones(rows, tmp_path
 def test_a_teacher_of_several_scores_their_mean():
     one, two = ({"query": "q", "pos_scores": [a], "neg_scores": [a, 2 * a]} for a in (1.0, 3.0))
     assert variants._mean_scores(one, two) == {"query": "q", "pos_scores": [2.0], "neg_scores": [2.0, 4.0]}
+
+
+@pytest.mark.slow
+def test_a_trained_reranker_goes_on_from_where_it_is(rows, tmp_path, tiny_bert, monkeypatch):
+    start = tmp_path / "start" / "seed-1"
+    shutil.copytree(tiny_bert, start)
+    shutil.copytree(tiny_bert, tmp_path / "start" / "ranks-1")
+    weights = tmp_path / "start" / "ranks-1" / "model.safetensors"
+    moved = {name: tensor + 0.01 for name, tensor in load_file(weights).items()}
+    save_file(moved, weights, metadata={"format": "pt"})
+    Continued({"learning_rate": 1e-9}).train(rows, start, tmp_path / "model", steps=1, seed=1, max_len=32)
+    found = load_file(tmp_path / "model" / "model.safetensors")
+    for name, tensor in found.items():
+        np.testing.assert_allclose(tensor, moved[name], atol=1e-6)
