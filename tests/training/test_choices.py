@@ -28,9 +28,10 @@ def facts_of(**changes):
     return Facts(**{"head_is_new": True, "width": 384, "num_queries": 1_999, **changes})
 
 
-def test_a_new_head_learns_faster_the_narrower_the_model_and_a_trained_one_slowly():
+def test_a_new_head_learns_slower_in_a_wide_model_and_a_trained_one_slowly_in_any():
+    assert learning_rate(head_is_new=True, width=64) == choices.NEW_HEAD_LEARNING_RATE
     assert learning_rate(head_is_new=True, width=384) == choices.NEW_HEAD_LEARNING_RATE
-    assert learning_rate(head_is_new=True, width=768) == choices.NEW_HEAD_LEARNING_RATE / 2
+    assert learning_rate(head_is_new=True, width=768) == choices.NEW_HEAD_LEARNING_RATE / 4
     assert learning_rate(head_is_new=False, width=384) == learning_rate(head_is_new=False, width=1024) == 2e-5
 
 
