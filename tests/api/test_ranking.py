@@ -198,6 +198,18 @@ def test_a_model_already_loaded_gets_a_head(tiny_bert):
     assert ranker.compute_score(PAIRS[0]) == pytest.approx(ranker.model.score.linear(states).item(), abs=1e-5)
 
 
+def test_a_model_already_loaded_gets_the_head_that_compares_tokens_or_keeps_its_own(tiny_bert):
+    model, tokenizer = (
+        AutoModelForSequenceClassification.from_pretrained(tiny_bert),
+        AutoTokenizer.from_pretrained(tiny_bert),
+    )
+    own = AutoModelForRanking(model, tokenizer, device="cpu").compute_score(PAIRS)
+    assert AutoModelForRanking(model, tokenizer, pooling_method="plain", device="cpu").compute_score(PAIRS) == own
+    ranker = AutoModelForRanking(model, tokenizer, pooling_method="maxsim", device="cpu")
+    assert ranker.model.config.sharprank["separator"] == tokenizer.sep_token_id
+    assert ranker.compute_score(PAIRS) != own
+
+
 def test_mistakes_are_named(tiny_bert, rows, tmp_path):
     path = str(tiny_bert)
     for options, message in (

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sharprank.errors import UserError
-from sharprank.models.checkpoint import PLAIN, Asked
 from sharprank.models.cross_encoder import check_max_length, load_cross_encoder, save_cross_encoder
+from sharprank.models.kinds import PLAIN, Asked
 from sharprank.models.minilm import resolve_model
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sharprank.errors import UserError
-from sharprank.models.checkpoint import Asked, open_reranker
+from sharprank.models.checkpoint import open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
+from sharprank.models.kinds import Asked
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import GEMMA, QWEN3
 from sharprank.models.scoring import PairScorer

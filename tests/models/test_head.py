@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from sharprank.models.checkpoint import PLAIN, Asked
 from sharprank.models.cross_encoder import load_cross_encoder, save_cross_encoder
 from sharprank.models.head import MEAN_WEIGHT, add_mean_layer
+from sharprank.models.kinds import PLAIN, Asked
 
 PAIRS = [["what is a cat", "a dog and the tree"], ["read", "open the file and read it, then write the word"]]
 

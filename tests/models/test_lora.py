@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sharprank.errors import UserError
-from sharprank.models.checkpoint import Asked, open_reranker
+from sharprank.models.checkpoint import open_reranker
+from sharprank.models.kinds import Asked
 from sharprank.models.lora import Lora, add_adapter
 from sharprank.models.scoring import PairScorer
 

@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from tokenizers import Tokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
+from sharprank.cli.main import main
 from sharprank.errors import UserError
+from sharprank.formats.writers import write_jsonl
 from sharprank.models.batches import TokenBatch, model_inputs
-from sharprank.models.checkpoint import PLAIN, Asked, open_reranker
+from sharprank.models.checkpoint import open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
-from sharprank.models.maxsim import SCALE
+from sharprank.models.kinds import PLAIN, Asked
+from sharprank.models.maxsim import LEVEL, SCALE, _alike
 from sharprank.models.packing import uses_token_types
 from sharprank.models.scored import MAXSIM
 from sharprank.models.scoring import PairScorer
 
+C, A = ("red", "green", "blue"), ("cat", "dog", "fish")
 CPU = torch.device("cpu")
 PAIRS = [("a cat", "the dog can read"), ("read", "write the file to the house " * 3), ("what is it", "")]
 
@@ -92,8 +97,76 @@ def test_before_training_a_score_is_the_mean_similarity_of_the_best_matches(tiny
     scorer = PairScorer.load(str(tiny_encoder), device="cpu")
     np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model.score), atol=1e-5)
     assert scorer.model.score.scale.item() == SCALE
-    assert np.abs(scorer.score(PAIRS)).max() <= SCALE + 1e-4
-    assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE)  # nothing there to match
+    usual = SCALE * LEVEL
+    assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE - usual)  # nothing there to match
+    assert np.abs(scorer.score(PAIRS) + usual).max() <= SCALE + 1e-4
+
+
+def test_a_training_starts_with_scores_around_nought(encoders):
+    for folder in encoders.values():
+        checkpoint = open_reranker(str(folder), asked=Asked(pooling=MAXSIM))
+        batch = TokenBatch.of(checkpoint.pair_tokenizer().encode(PAIRS))
+        for packed in (False, True):
+            model = checkpoint.load(for_training=True, like=batch, packed=packed)
+            inputs = model_inputs(batch, model.config, device=CPU, token_types=uses_token_types(model.config))
+            with torch.no_grad():
+                assert model(**inputs).logits.mean().item() == pytest.approx(0, abs=1e-4)
+
+
+def test_losses_of_single_pairs_learn_as_fast_as_under_a_plain_head(tiny_encoder, tmp_path):
+    write_jsonl(
+        tmp_path / "rows.jsonl",
+        ({"query": f"find the {c} {a}", "doc": f"a {c} {b}", "label": int(a == b)} for c in C for a in A for b in A),
+    )
+    losses = {}
+    for pooling in (MAXSIM, PLAIN):
+        words = (
+            f"train -m {tiny_encoder} --train_data {tmp_path}/rows.jsonl --output_dir {tmp_path}/{pooling} --loss mse"
+        )
+        words += (
+            f" --pooling {pooling} --max_len 32 --max_steps 4 --logging_steps 4 --save_strategy no --report_to none"
+        )
+        assert main(words.split()) == 0
+        state = json.loads((tmp_path / pooling / "trainer_state.json").read_text())
+        losses[pooling] = state["log_history"][0]["loss"]
+    assert losses[MAXSIM] < 1.5 * losses[PLAIN]
+
+
+def test_words_of_the_layout_in_a_text_are_not_taken_for_it(encoders):
+    for name, word in (("bert", "[SEP]"), ("xlmr", "</s>"), ("modernbert", "[SEP]")):
+        checkpoint = open_reranker(str(encoders[name]), asked=Asked(pooling=MAXSIM))
+        pairs = [(f"{word} cat", "the cat"), (f"cat {word} the", f"the {word} dog"), ("cat", "the dog")]
+        border = checkpoint.recipe.separator
+        counts = {list(ids).count(border) for ids, _ in checkpoint.pair_tokenizer().encode(pairs)}
+        assert len(counts) == 1, name
+
+
+def test_a_tokenizer_that_puts_nothing_between_the_two_gets_another_head(tiny_encoder, tmp_path):
+    AutoModel.from_pretrained(tiny_encoder).save_pretrained(tmp_path / "bare")
+    told = json.loads((tiny_encoder / "tokenizer.json").read_text())
+    bare = Tokenizer.from_str(json.dumps({**told, "post_processor": None}))
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=bare, **special).save_pretrained(tmp_path / "bare")
+    assert open_reranker(str(tmp_path / "bare")).kind == "new_head"
+    with pytest.raises(UserError, match="no token that separates"):
+        open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=MAXSIM))
+
+
+def test_another_head_in_its_place_leaves_nothing_of_its_code(tiny_encoder, tmp_path):
+    checkpoint = open_reranker(str(tiny_encoder))
+    save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / "maxsim")
+    for pooling in (PLAIN, "mean"):
+        checkpoint = open_reranker(str(tmp_path / "maxsim"), asked=Asked(pooling=pooling), trust_remote_code=True)
+        save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / pooling)
+        assert not json.loads((tmp_path / pooling / "config.json").read_text()).get("auto_map")
+        PairScorer.load(str(tmp_path / pooling), device="cpu").score(PAIRS)
+
+
+def test_a_long_pair_among_short_ones_is_not_what_all_are_padded_to():
+    assert _alike([5, 100, 8, 70, 9]) == [[0, 2], [1, 3], [4]]
+    lengths = torch.randint(3, 500, (50,)).tolist()
+    for some in _alike(lengths):
+        assert max(lengths[place] for place in some) < 2 * min(lengths[place] for place in some)
 
 
 def test_an_encoder_without_a_head_gets_it_unless_another_is_asked_for(tiny_encoder, tiny_bert, tiny_qwen3):

@@ -11,8 +11,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs
-from sharprank.models.checkpoint import Asked, open_reranker
+from sharprank.models.checkpoint import open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
+from sharprank.models.kinds import Asked
 from sharprank.models.packing import uses_token_types
 from sharprank.models.scoring import PairScorer
 

@@ -17,12 +17,13 @@ from torch import nn
 
 from sharprank.errors import UserError
 from sharprank.losses.listwise import listwise_ce
-from sharprank.models.checkpoint import Asked, check_max_length, open_reranker
+from sharprank.models.checkpoint import check_max_length, open_reranker
 from sharprank.models.devices import choose_device
+from sharprank.models.kinds import PLAIN, Asked, separator_of
 from sharprank.models.lora import Lora
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import Prompt
-from sharprank.models.scored import pooled_from
+from sharprank.models.scored import MAXSIM, pooled_from
 from sharprank.models.scoring import PairScorer
 from sharprank.models.windows import WindowRule
 from sharprank.progress import say
@@ -71,8 +72,13 @@ class AutoModelForRanking(nn.Module):
                 f"train_group_size {train_group_size}, temperature {temperature}", fix="use 1 or more, and above 0"
             )
         Asked(pooling=pooling_method).check()
-        if pooling_method is not None and getattr(model, "pooling", None) != pooling_method:
-            model = pooled_from(model, pooling_method)
+        if pooling_method not in (None, PLAIN, getattr(model, "pooling", None)):
+            separator = separator_of(tokenizer, model.config)
+            if pooling_method == MAXSIM and separator is None:
+                raise UserError(
+                    f"pooling_method {MAXSIM!r}: no token separates query and passage", fix="use mean, cls or last"
+                )
+            model = pooled_from(model, str(pooling_method), separator=separator)
         self.device = choose_device(device)
         self.model = model.to(self.device)
         self.tokenizer = tokenizer
@@ -174,7 +180,8 @@ class AutoModelForRanking(nn.Module):
         """
         length = check_max_length(None, self.model.config, self.tokenizer, trained=max_length or self.max_length)
         where = next(self.model.parameters())
-        tokenizer = PairTokenizer(self.tokenizer, max_length=length, prompt=self.prompt)
+        guarded = getattr(self.model, "pooling", None) == MAXSIM
+        tokenizer = PairTokenizer(self.tokenizer, max_length=length, prompt=self.prompt, guarded=guarded)
         scorer = PairScorer(self.model, tokenizer, device=where.device, dtype=where.dtype)
         if batch_size is not None:
             scorer.budget = min(scorer.budget, batch_size * length)

@@ -78,6 +78,15 @@ class TokenBatch:
         types = np.concatenate([types for _, types in sequences]).astype(np.int64)
         return cls(ids, types, tuple(len(ids) for ids, _ in sequences))
 
+    @classmethod
+    def joined(cls, batches: Sequence[TokenBatch]) -> TokenBatch:
+        """Batches laid end to end."""
+        return cls(
+            np.concatenate([batch.ids for batch in batches]),
+            np.concatenate([batch.types for batch in batches]),
+            tuple(length for batch in batches for length in batch.lengths),
+        )
+
     @property
     def num_tokens(self) -> int:
         return len(self.ids)

@@ -15,62 +15,29 @@ from typing import Any
 import torch
 
 from sharprank.errors import UserError
+from sharprank.models.batches import TokenBatch, model_inputs
+from sharprank.models.compatibility import LOADS_WITH
 from sharprank.models.head import add_mean_layer
+from sharprank.models.kinds import Asked, check_head, kind_of, recipe_of
 from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
+from sharprank.models.maxsim import can_carry_code, forget_code
 from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
-from sharprank.models.packing import enable_packing, is_bert_like, is_decoder, reads_first_tokens, usable_positions
+from sharprank.models.packing import (
+    enable_packing,
+    is_bert_like,
+    reads_first_tokens,
+    usable_positions,
+    uses_token_types,
+)
 from sharprank.models.pair_text import PairTokenizer
-from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
+from sharprank.models.prompts import answer_ids
 from sharprank.models.recipe import KEY, Recipe, stored_recipe
-from sharprank.models.scored import HEADS, MAXSIM, answering_class, pooled_class, read_answers
+from sharprank.models.scored import MAXSIM, answering_class, pooled_class, read_answers
 from sharprank.progress import say
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens of a pair, unless asked otherwise or trained otherwise; less where the model's own limit is lower."""
-
-PLAIN = "plain"
-"""What `--pooling` calls the family's own classification head."""
-
-
-_CLASSIFIER = (
-    "It is a plain transformers sequence-classification model with one label: `AutoModelForSequenceClassification`, "
-    "sentence-transformers' `CrossEncoder` and FlagEmbedding's `FlagReranker` load it as well."
-)
-LOADS_WITH = {
-    "head": _CLASSIFIER,
-    "new_head": _CLASSIFIER,
-    "pooled": "It is an encoder with a pooling and a linear head: sentence-transformers' `CrossEncoder` loads it as "
-    "well (not where the pooling is `weighted`), and `AutoModel` the encoder alone.",
-    MAXSIM: "It is an encoder with a head that compares tokens, whose code is beside it in `modeling_maxsim.py`. With "
-    "`trust_remote_code=True`, `AutoModelForSequenceClassification`, sentence-transformers' `CrossEncoder` and "
-    "FlagEmbedding's `FlagReranker` load it as well; without, they would draw a new head. (`--pooling plain` trains a "
-    "head that needs no code.)",
-    "answers": "It is a plain transformers language model: `AutoModelForCausalLM` loads it as well, and its score is "
-    "the logit of an answer. The prompt and the answers are in `config.json` under `sharprank`.",
-    "adapter": "It is a LoRA adapter: peft loads it onto its base model, which `adapter_config.json` names.",
-}
-"""What else loads a checkpoint of each kind, for its card."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the user asks of a model's use; None leaves a choice to the checkpoint.
-
-    Attributes:
-        pooling: a head of ours in place of the family's own, or "plain" for the family's.
-        prompt: name or JSON file of a prompt.
-        instruction: in place of the prompt's own.
-    """
-
-    pooling: str | None = None
-    prompt: str | None = None
-    instruction: str | None = None
-
-    def check(self) -> None:
-        """Refuse what cannot work."""
-        if self.pooling is not None and self.pooling not in (*HEADS, PLAIN):
-            raise UserError(f"--pooling {self.pooling!r} is unknown", fix=f"use one of: {', '.join((*HEADS, PLAIN))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +80,30 @@ class Checkpoint:
         """
         length = self.max_length(max_length, flag=flag)
         return PairTokenizer(
-            self.tokenizer, max_length=length, query_max_length=query_max_length, prompt=self.recipe.prompt
+            self.tokenizer,
+            max_length=length,
+            query_max_length=query_max_length,
+            prompt=self.recipe.prompt,
+            guarded=self.recipe.pooling == MAXSIM,
         )
 
-    def load(self, *, seed: int = 0, packed: bool = True, for_training: bool = False, lora: Lora | None = None) -> Any:
+    def load(
+        self,
+        *,
+        seed: int = 0,
+        packed: bool = True,
+        for_training: bool = False,
+        lora: Lora | None = None,
+        like: TokenBatch | None = None,
+    ) -> Any:
         """The model, in float32, ready for `model_inputs`.
 
         Args:
             seed: a new head is drawn from it; `for_training=False` says so, since its scores mean nothing yet.
             lora: train an adapter of this shape, or go on with the adapter that was opened; without it an adapter is
                 merged into its base.
+            like: pairs that training will see; a new head whose scores have a level of their own starts with 0 there,
+                without which losses of single pairs would spend the training on finding it.
 
         Raises:
             UserError: the weights are not there, not safetensors, or of another model.
@@ -142,16 +123,21 @@ class Checkpoint:
             say(f"note: {self.name} has no classification head; its new head {head} is untrained")
         if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
             say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
+        if like is not None and not self.trained and self.recipe.pooling == MAXSIM:
+            model.score.centre(_scores(model, like))
         if self.adapter is not None:
             return load_adapter(model, self.adapter, trainable=lora is not None)
         if lora is not None:
             return add_adapter(model, lora, base=self.base, seed=seed, fresh_parts=self._fresh_parts(model))
         return model
 
-    @property
-    def loads_with(self) -> str:
-        """What else loads what is saved of this model, a sentence or two."""
-        return LOADS_WITH[MAXSIM if self.recipe.pooling == MAXSIM else self.kind]
+    def loads_with(self, *, adapter: bool = False) -> str:
+        """What else loads what is saved of this model, or of an adapter of it; a sentence or two."""
+        if adapter:
+            return LOADS_WITH["adapter" if self.recipe.pooling is None else "adapter with a head"]
+        if self.recipe.pooling == MAXSIM:
+            return LOADS_WITH[MAXSIM if can_carry_code(self._class()) else f"{MAXSIM} without code"]
+        return LOADS_WITH[self.kind]
 
     @property
     def base(self) -> str:
@@ -184,6 +170,13 @@ class Checkpoint:
         return AutoModelForSequenceClassification
 
 
+@torch.no_grad()
+def _scores(model: Any, pairs: TokenBatch) -> torch.Tensor:
+    """Raw scores of a model that was just loaded, where it is."""
+    token_types = uses_token_types(model.config)
+    return model(**model_inputs(pairs, model.config, device=model.device, token_types=token_types)).logits
+
+
 def open_reranker(
     name: str,
     *,
@@ -206,16 +199,18 @@ def open_reranker(
     asked.check()
     hub: dict[str, Any] = {"trust_remote_code": trust_remote_code, "cache_dir": cache_dir}
     adapter = find_adapter(name, cache_dir=cache_dir)
-    path = resolve_model(name) if adapter is None else resolve_base(adapter)
+    path = resolve_model(name, with_tokenizer=tokenizer_name is None) if adapter is None else resolve_base(adapter)
     own = name if adapter is not None and has_tokenizer(name) else path
     config = load_config(config_name or path, **hub)
     tokenizer = load_tokenizer(tokenizer_name or own, **hub)
     if adapter is not None and adapter.recipe is not None:
         setattr(config, KEY, adapter.recipe)
     recipe = stored_recipe(config, where=name)
-    kind, trained = _kind(config, recipe, asked, tokenizer)
-    recipe = _recipe(recipe, asked, kind, tokenizer, name=name)
-    _check(config, recipe, kind, name=name)
+    kind, trained = kind_of(config, recipe, asked, tokenizer)
+    recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name)
+    check_head(config, recipe, kind, name=name)
+    if recipe.pooling != MAXSIM:
+        forget_code(config)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if kind != "answers":
@@ -248,69 +243,6 @@ def resolve_base(adapter: Adapter) -> str:
             f"adapter {adapter.folder} belongs to the base model {adapter.base}, which is not there: {error.problem}",
             fix="put the base model there, or write where it is into base_model_name_or_path of adapter_config.json",
         ) from error
-
-
-def _kind(config: Any, recipe: Recipe, asked: Asked, tokenizer: Any) -> tuple[str, bool]:
-    """What the model is made of, and whether its head was trained; decided by its architecture, never by its name."""
-    names = config.architectures or []
-    if asked.pooling in HEADS:
-        return "pooled", recipe.pooling == asked.pooling
-    if recipe.pooling is not None and asked.pooling is None:
-        return "pooled", True
-    if any("ForSequenceClassification" in name for name in names):
-        return "head", True
-    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) and is_decoder(config):
-        return "answers", True
-    if asked.pooling is None and asked.prompt is None and recipe.prompt is None and _separates(config, tokenizer):
-        return "pooled", False
-    return "new_head", False
-
-
-def _separates(config: Any, tokenizer: Any) -> bool:
-    """Whether query and passage can be told apart in a pair's tokens, as `maxsim` has to."""
-    return tokenizer.sep_token_id is not None and not is_decoder(config) and not config.is_encoder_decoder
-
-
-def _recipe(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, *, name: str) -> Recipe:
-    """The stored recipe with what is asked for in its place, and a prompt where a language model has none."""
-    if kind == "pooled":
-        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or MAXSIM)
-        separator = recipe.separator or tokenizer.sep_token_id
-        recipe = replace(recipe, separator=separator if recipe.pooling == MAXSIM else None)
-    elif asked.pooling == PLAIN:
-        recipe = replace(recipe, pooling=None, separator=None)
-    if asked.prompt is not None:
-        recipe = replace(recipe, prompt=read_prompt(asked.prompt))
-    if kind == "answers" and recipe.prompt is None:
-        chosen, prompt = choose_prompt(tokenizer)
-        say(f"note: {name} is a language model without a stored prompt; it is asked by {chosen!r} (--prompt)")
-        recipe = replace(recipe, prompt=prompt)
-    if asked.instruction is not None and recipe.prompt is None:
-        raise UserError("--instruction belongs to a prompt, and this model has none", fix="add --prompt")
-    if recipe.prompt is not None:
-        prompt = with_instruction(recipe.prompt, asked.instruction)
-        if kind == "answers":
-            answer_ids(prompt, tokenizer)
-        recipe = replace(recipe, prompt=prompt)
-    return recipe
-
-
-def _check(config: Any, recipe: Recipe, kind: str, *, name: str) -> None:
-    if kind == "head" and config.num_labels != 1:
-        raise UserError(
-            f"model {name} classifies into {config.num_labels} labels; a reranker has one score",
-            fix="name a reranker (one label), or the plain encoder to train a new head on",
-        )
-    if kind == "pooled" and recipe.pooling == "cls" and is_decoder(config):
-        raise UserError(
-            f"--pooling cls: the first token of {config.model_type} sees nothing but itself", fix="use last or mean"
-        )
-    if recipe.pooling == MAXSIM and (recipe.separator is None or recipe.prompt is not None or is_decoder(config)):
-        raise UserError(
-            f"--pooling {MAXSIM}: {name} has no token that separates query and passage", fix="use mean, last or plain"
-        )
-    if kind == "answers" and (recipe.prompt is None or recipe.prompt.yes is None):
-        raise UserError(f"the prompt of {name} has no answer 'yes'", fix="name one, or use --pooling last")
 
 
 def check_max_length(

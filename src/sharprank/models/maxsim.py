@@ -10,7 +10,7 @@ This module is copied into every checkpoint with such a head, as the code that t
 Source: ColBERT's MaxSim (Khattab and Zaharia, SIGIR 2020), over jointly encoded pairs as in CEDR (MacAvaney et al.,
 SIGIR 2019).
 
-Shapes: T tokens of all sequences, B sequences, H hidden size, Q and P tokens of the longest query and passage.
+Shapes: T tokens of all sequences, B sequences, H hidden size, L tokens of the longest sequence, Q of its query.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from torch import nn
 
 SCALE = 20.0
 """What a similarity (-1 to 1) counts in a score: the inverse of the temperature embedding models are trained with."""
+
+LEVEL = 0.7
+"""The similarity that scores 0 at the start, MiniLM's between best matches; training begins with its own data's."""
 
 CODE = "modeling_maxsim"
 """The name of this module beside a checkpoint."""
@@ -46,11 +49,17 @@ class MaxSimHead(nn.Module):
         self.linear = nn.Linear(hidden_size, 1)
 
     def reset(self) -> None:
-        """The start: all query tokens count alike, and nothing else counts."""
+        """The start: all query tokens count alike, and nothing else counts; scores are around 0."""
         nn.init.constant_(self.scale, SCALE)
         for linear in (self.weigh, self.linear):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+        nn.init.constant_(self.linear.bias, -SCALE * LEVEL)
+
+    @torch.no_grad()
+    def centre(self, scores: torch.Tensor) -> None:
+        """Move the start so that scores like these have mean 0: what an encoder takes for alike differs."""
+        self.linear.bias.sub_(scores.float().mean())
 
     def forward(self, states_TH: torch.Tensor, ids_T: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
         """Scores [B, 1], computed in float32 whatever the precision around it.
@@ -59,30 +68,33 @@ class MaxSimHead(nn.Module):
             ids_T: the tokens, sequence after sequence: first token, query, separator, passage, separator.
             lengths_B: tokens of each sequence.
         """
+        lengths = lengths_B.tolist()
+        places: list[int] = []
+        scores: list[torch.Tensor] = []
         with torch.autocast(states_TH.device.type, enabled=False):
-            states_TH = states_TH.float()
-            of_query_T, of_passage_T, sequence_T = self._parts(ids_T, lengths_B)
-            query_BQH, is_query_BQ = _rows(states_TH, of_query_T, sequence_T, len(lengths_B))
-            passage_BPH, is_passage_BP = _rows(states_TH, of_passage_T, sequence_T, len(lengths_B))
-            sims_BQP = F.normalize(query_BQH, dim=-1) @ F.normalize(passage_BPH, dim=-1).transpose(1, 2)
-            best_BQ = sims_BQP.masked_fill(~is_passage_BP.unsqueeze(1), -1.0).amax(-1)
-            weights_BQ = _linear(self.weigh, query_BQH).squeeze(-1).masked_fill(~is_query_BQ, -1e9).softmax(-1)
-            matched_B = (weights_BQ * best_BQ).sum(-1)
-            mean_BH = torch.zeros_like(states_TH[: len(lengths_B)]).index_add(0, sequence_T, states_TH)
-            mean_BH = mean_BH / lengths_B.unsqueeze(1)
-            return self.scale.float() * matched_B.unsqueeze(1) + _linear(self.linear, mean_BH)
+            for some in _alike(lengths):
+                index_BL, real_BL = _positions(lengths, some, device=states_TH.device)
+                ids_BL = ids_T[index_BL].masked_fill(~real_BL, self.separator)
+                places += some
+                scores.append(self._scores(states_TH[index_BL].float(), ids_BL, real_BL))
+        back_B = torch.tensor(places, device=states_TH.device).argsort()
+        return torch.cat(scores)[back_B]
 
-    def _parts(self, ids_T: torch.Tensor, lengths_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Which tokens are the query's and which the passage's (bool [T]), and the sequence of each token [T]."""
-        sequence_T = torch.repeat_interleave(torch.arange(len(lengths_B), device=ids_T.device), lengths_B)
-        starts_B = lengths_B.cumsum(0) - lengths_B
-        ends_T = (ids_T == self.separator).long()
-        so_far_T = ends_T.cumsum(0)
-        before_B = so_far_T[starts_B] - ends_T[starts_B]
-        seen_T = so_far_T - before_B[sequence_T]
-        first_T = torch.zeros_like(ids_T, dtype=torch.bool)
-        first_T[starts_B] = True
-        return (seen_T == 0) & ~first_T, (seen_T > 0) & (ends_T == 0), sequence_T
+    def _scores(self, states_BLH: torch.Tensor, ids_BL: torch.Tensor, real_BL: torch.Tensor) -> torch.Tensor:
+        """Scores [B, 1] of sequences as padded rows; the padding's ids are separators."""
+        is_end_BL = ids_BL == self.separator
+        in_query_BL = is_end_BL.cumsum(1) == 0
+        is_passage_BL = ~in_query_BL & ~is_end_BL
+        longest = int(in_query_BL.sum(1).max())
+        is_query_BQ = in_query_BL[:, 1:longest]  # the first token is the query's only as far as its place goes
+        unit_BLH = F.normalize(states_BLH, dim=-1)
+        sims_BQL = unit_BLH[:, 1:longest] @ unit_BLH.transpose(1, 2)
+        best_BQ = sims_BQL.masked_fill(~is_passage_BL.unsqueeze(1), -1.0).amax(-1)
+        logits_BQ = _linear(self.weigh, states_BLH[:, 1:longest]).squeeze(-1)
+        weights_BQ = logits_BQ.masked_fill(~is_query_BQ, -1e9).softmax(-1) * is_query_BQ
+        matched_B1 = (weights_BQ * best_BQ).sum(1, keepdim=True)
+        mean_BH = (states_BLH * real_BL.unsqueeze(-1)).sum(1) / real_BL.sum(1, keepdim=True)
+        return self.scale.float() * matched_B1 + _linear(self.linear, mean_BH)
 
 
 def _linear(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
@@ -90,17 +102,25 @@ def _linear(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
     return F.linear(states, layer.weight.float(), layer.bias.float())
 
 
-def _rows(
-    states_TH: torch.Tensor, wanted_T: torch.Tensor, sequence_T: torch.Tensor, num: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The wanted tokens as padded rows [B, L, H] (one empty slot where there are none), and which slots are real."""
-    of_N = sequence_T[wanted_T]
-    counts_B = torch.bincount(of_N, minlength=num)
-    slot_N = torch.arange(len(of_N), device=of_N.device) - (counts_B.cumsum(0) - counts_B)[of_N]
-    longest = max(int(counts_B.max()), 1)
-    rows_BLH = states_TH.new_zeros(num, longest, states_TH.shape[1])
-    rows_BLH = rows_BLH.index_put((of_N, slot_N), states_TH[wanted_T])
-    return rows_BLH, torch.arange(longest, device=of_N.device) < counts_B.unsqueeze(1)
+def _alike(lengths: list[int]) -> list[list[int]]:
+    """Places of sequences of which none is twice as long as another: padding them costs at most as much again.
+
+    >>> _alike([5, 100, 8, 70])
+    [[0, 2], [1, 3]]
+    """
+    by_size: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        by_size.setdefault((length - 1).bit_length(), []).append(place)
+    return list(by_size.values())
+
+
+def _positions(lengths: list[int], some: list[int], *, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the tokens of some sequences are [B, L] (padding: at their first), and which are real (bool [B, L])."""
+    ends = torch.tensor(lengths, device=device).cumsum(0)[some]
+    lengths_B1 = torch.tensor([lengths[place] for place in some], device=device).unsqueeze(1)
+    steps_L = torch.arange(max(lengths[place] for place in some), device=device)
+    real_BL = steps_L < lengths_B1
+    return ends.unsqueeze(1) - lengths_B1 + steps_L.where(real_BL, 0), real_BL
 
 
 class MaxSim:
@@ -151,9 +171,7 @@ def write_code(folder: Path, *, encoder: str) -> None:
     Args:
         encoder: name of the encoder's class; only transformers' own ones can be named in the code.
     """
-    import transformers
-
-    if not hasattr(transformers, encoder):
+    if not _is_of_transformers(encoder):
         return
     code = Path(__file__).read_text(encoding="utf-8").rstrip("\n")
     code += (
@@ -164,3 +182,22 @@ def write_code(folder: Path, *, encoder: str) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["auto_map"] = {"AutoModelForSequenceClassification": f"{CODE}.Reranker"}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def can_carry_code(model_class: type) -> bool:
+    """Whether `write_code` can name the encoder that such a class is made of."""
+    return _is_of_transformers(model_class.__name__)
+
+
+def _is_of_transformers(encoder: str) -> bool:
+    import transformers
+
+    return hasattr(transformers, encoder)
+
+
+def forget_code(config: Any) -> None:
+    """Take what names this module out of a configuration whose model gets another head."""
+    auto_map = getattr(config, "auto_map", None) or {}
+    kept = {name: code for name, code in auto_map.items() if not str(code).startswith(f"{CODE}.")}
+    if len(kept) < len(auto_map):
+        config.auto_map = kept

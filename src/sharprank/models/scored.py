@@ -175,11 +175,15 @@ def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) 
     return _ending(MaxSim if pooling == MAXSIM else _Pooled, encoder, pooling=pooling)
 
 
-def pooled_from(model: Any, pooling: str, *, seed: int = 0) -> Any:
-    """The encoder of a loaded model with a new pooling head, drawn from `seed`."""
+def pooled_from(model: Any, pooling: str, *, separator: int | None = None, seed: int = 0) -> Any:
+    """The encoder of a loaded model with a new head of ours, drawn from `seed`.
+
+    Args:
+        separator: id of the token between query and passage, for `maxsim`.
+    """
     encoder = model.base_model
     config = copy.deepcopy(encoder.config)
-    Recipe(pooling=pooling).store(config)
+    Recipe(pooling=pooling, separator=separator if pooling == MAXSIM else None).store(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pooled = pooled_class(config, pooling)(config)

@@ -14,8 +14,9 @@ import torch
 
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs, plan_batches
-from sharprank.models.checkpoint import Asked, Checkpoint, open_reranker
+from sharprank.models.checkpoint import Checkpoint, open_reranker
 from sharprank.models.devices import choose_device, choose_dtype, token_budget
+from sharprank.models.kinds import Asked
 from sharprank.models.onednn import laid_out, use_onednn
 from sharprank.models.packing import ATTENTION_NAME, uses_token_types
 from sharprank.models.pair_text import PairTokenizer

@@ -153,6 +153,12 @@ class GroupDataset(Dataset[Any]):
         targets = {name: values[members] for name, values in self._targets_of_row[key.row].items()}
         return GroupBatch(TokenBatch.of(sequences), (len(members),), targets, key.counted)
 
+    def first_pairs(self, num_groups: int = 8) -> TokenBatch:
+        """The most and the least relevant pair of some groups of the first epoch, from everywhere in the data."""
+        rows = range(0, len(self), max(1, len(self) // num_groups))[:num_groups]
+        pairs = [self[DrawKey(row, 0)].tokens.select((0, -1)) for row in rows]
+        return TokenBatch.joined(pairs)
+
 
 def _targets(group: Group) -> dict[str, np.ndarray]:
     given = {RELEVANCE: group.relevance, TEACHER_SCORES: group.teacher_scores}
@@ -173,13 +179,8 @@ def _numbered(texts: Any) -> dict[str, int]:
 
 def join_groups(groups: Sequence[GroupBatch]) -> GroupBatch:
     """Lay groups end to end: the collate function."""
-    tokens = TokenBatch(
-        np.concatenate([group.tokens.ids for group in groups]),
-        np.concatenate([group.tokens.types for group in groups]),
-        tuple(length for group in groups for length in group.tokens.lengths),
-    )
     return GroupBatch(
-        tokens,
+        TokenBatch.joined([group.tokens for group in groups]),
         tuple(length for group in groups for length in group.group_lengths),
         {name: np.concatenate([group.targets[name] for group in groups]) for name in groups[0].targets},
         all(group.counted for group in groups),

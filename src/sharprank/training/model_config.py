@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.models.checkpoint import PLAIN, Asked, Checkpoint, open_reranker
+from sharprank.models.checkpoint import Checkpoint, open_reranker
+from sharprank.models.kinds import PLAIN, Asked
 from sharprank.models.lora import Lora, check_installed
 from sharprank.models.prompts import PROMPTS
 from sharprank.models.recipe import Recipe

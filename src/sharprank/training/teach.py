@@ -119,7 +119,7 @@ def load_teacher(config: TeachConfig) -> Teacher:
         from sharprank.training.flag_teacher import FlagTeacher
 
         return FlagTeacher(config)
-    from sharprank.models.checkpoint import Asked
+    from sharprank.models.kinds import Asked
     from sharprank.models.scoring import PairScorer
 
     return PairScorer.load(

@@ -16,7 +16,8 @@ from transformers.trainer_utils import SchedulerType
 
 from sharprank.errors import UserError
 from sharprank.formats.cache import cache_folder
-from sharprank.models.checkpoint import LOADS_WITH, Checkpoint, open_reranker
+from sharprank.models.batches import TokenBatch
+from sharprank.models.checkpoint import Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.devices import bf16_is_fast, token_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
@@ -132,7 +133,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
             store=TokenStore(cache_folder(), pair_tokenizer.tokenizer),
         )
     with whole_weights(args):
-        model = _model(checkpoint, model_options, seed=args.seed)
+        model = _model(checkpoint, model_options, seed=args.seed, like=dataset.first_pairs())
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
@@ -140,8 +141,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
-        loads_with = LOADS_WITH["adapter"] if model_options.leaves_adapter else checkpoint.loads_with
-        made = Made(settings, chosen, loads_with=loads_with)
+        made = Made(settings, chosen, loads_with=checkpoint.loads_with(adapter=model_options.leaves_adapter))
         return _finish(trainer, model_options, made, data, read)
 
 
@@ -200,8 +200,8 @@ def _settings(
     }
 
 
-def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int) -> Any:
-    model = checkpoint.load(seed=seed, for_training=True, lora=options.lora())
+def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int, like: TokenBatch) -> Any:
+    model = checkpoint.load(seed=seed, for_training=True, lora=options.lora(), like=like)
     if options.dropout is not None:
         set_dropout(model, options.dropout)
     use_byte_dropout(model)
