@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sharprank.formats.fusion import write_fusion
 from sharprank.metrics.fusion import NUM_FOLDS, cross_fitted, fit_fusion, fuse
 from sharprank.metrics.ranking import measure_run
 from sharprank.metrics.verdict import judge, recommend
@@ -53,15 +54,15 @@ def test_by_hand_two_queries_each_source_right_about_one():
     reranked = {"q": {"a": 2.0, "b": 3.0, "c": 1.0}, "r": {"a": 3.0, "b": 2.0, "c": 1.0}}
     verdict = judge(qrels, first, reranked, measures=("MRR@10",))
     assert verdict.alone[0].first == verdict.alone[0].reranked == 0.75
-    assert verdict.use == "first stage" and verdict.weight == 1.0
+    assert verdict.use == "undecided" and verdict.weight is None
 
 
 def test_both_together_are_recommended_where_they_are_better_than_either():
     verdict = judge(*world(300, 1.5, 1.5), measures=MEASURES)
-    assert verdict.use == "fused" and 0.3 <= verdict.weight <= 0.7
+    assert verdict.use == "fused" and verdict.weight == verdict.fit.weight and 0.3 <= verdict.fit.weight <= 0.7
     assert verdict.best == verdict.fused[0] and verdict.best.p < 0.05
     sentence = recommend(verdict)
-    assert sentence.startswith(f"use: {1 - verdict.weight:.1f} reranker + {verdict.weight:.1f} first stage")
+    assert sentence.startswith(f"use: {1 - verdict.fit.weight:.1f} reranker + {verdict.fit.weight:.1f} first stage")
     assert "300 queries" in sentence and "chance" not in sentence
 
 
@@ -94,3 +95,54 @@ def test_what_the_first_stage_ranks_beyond_the_candidates_counts_for_nobody():
 @pytest.mark.parametrize("num_queries", [1, 2])
 def test_one_or_two_queries_are_no_crash(num_queries):
     assert recommend(judge(*world(num_queries, 1.0, 1.0), measures=MEASURES)).startswith("use: ")
+
+
+def tied(num_queries):
+    """Each source is right about every second query, and both together about one of two as well."""
+    queries = [f"q{i}" for i in range(num_queries)]
+    good, bad = {"a": 3.0, "b": 2.0, "c": 1.0}, {"a": 2.0, "b": 3.0, "c": 1.0}
+    first = {query: (good, bad)[number % 2] for number, query in enumerate(queries)}
+    reranked = {query: (bad, good)[number % 2] for number, query in enumerate(queries)}
+    return {query: {"a": 1} for query in queries}, first, reranked
+
+
+def test_a_tie_is_undecided_and_stores_no_weight(tmp_path):
+    verdict = judge(*tied(12), measures=("MRR@10",))
+    assert verdict.alone[0].difference == 0 and (verdict.use, verdict.weight) == ("undecided", None)
+    assert recommend(verdict).startswith("use: undecided; 12 queries show no gain from the reranker (")
+    (tmp_path / "fusion.json").write_text("of an older training")
+    write_fusion(tmp_path, verdict, first_stage="bm25")
+    assert not (tmp_path / "fusion.json").exists()
+
+
+def losing(num_queries, num_lost):
+    """The first stage is right about every query, the reranker wrong about some."""
+    queries = [f"q{i}" for i in range(num_queries)]
+    good, bad = {"a": 2.0, "b": 1.0}, {"a": 1.0, "b": 2.0}
+    reranked = {query: bad if number < num_lost else good for number, query in enumerate(queries)}
+    return {query: {"a": 1} for query in queries}, dict.fromkeys(queries, good), reranked
+
+
+@pytest.mark.parametrize(("num_lost", "use"), [(5, "undecided"), (6, "first stage")])  # p 2/32, and 2/64
+def test_no_reranker_is_said_only_where_the_loss_is_significant(num_lost, use):
+    verdict = judge(*losing(40, num_lost), measures=("MRR@10",))
+    assert verdict.alone[0].p == 2 / 2**num_lost and verdict.use == use
+    assert ("no reranker" in recommend(verdict)) == (use == "first stage")
+    assert f"p {2 / 2**num_lost:.3f}" in recommend(verdict)
+
+
+@pytest.mark.parametrize(("num_queries", "use"), [(5, "undecided"), (6, "reranker")])
+def test_queries_too_few_to_show_anything_decide_nothing(num_queries, use):
+    qrels, reranked, first = losing(num_queries, num_queries)
+    verdict = judge(qrels, first, reranked, measures=("MRR@10",))
+    assert verdict.alone[0].difference == 0.5 and verdict.use == use
+    assert ("5 queries are too few to tell" in recommend(verdict)) == (use == "undecided")
+
+
+def test_what_ranks_like_the_reranker_alone_is_not_called_fused():
+    rng = np.random.default_rng(4)
+    queries = [f"q{i}" for i in range(40)]
+    first = {q: {"a": 1.0, "b": float(rng.normal(1.0))} for q in queries}  # of two candidates, the heavier side wins
+    reranked = {q: {"a": 1.0, "b": float(rng.normal(-1.0))} for q in queries}
+    verdict = judge({q: {"a": 1} for q in queries}, first, reranked, measures=MEASURES)
+    assert verdict.fit.weight == 0.4 and (verdict.use, verdict.weight) == ("reranker", 0.0)

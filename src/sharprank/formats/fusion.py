@@ -15,12 +15,16 @@ FUSION_FILE = "fusion.json"
 AUTO = "auto"
 
 
-def write_fusion(folder: str | Path, verdict: Verdict, *, first_stage: str) -> None:
-    """Write a verdict into a reranker's folder.
+def write_fusion(folder: str | Path, verdict: Verdict | None, *, first_stage: str) -> None:
+    """Write a verdict into a reranker's folder; without a decision there is no weight, so an older file goes.
 
     Args:
+        verdict: None, or an undecided one, leaves no file.
         first_stage: what was fused with, in words: a weight holds for that one alone.
     """
+    if verdict is None or verdict.weight is None:
+        (Path(folder) / FUSION_FILE).unlink(missing_ok=True)
+        return
     best = verdict.best
     record = {
         "use": verdict.use,

@@ -44,6 +44,11 @@ class Comparison:
         return self.difference < -1e-12
 
     @property
+    def is_above(self) -> bool:
+        """The reranked result is higher than the first stage's, whatever the test says."""
+        return self.difference > 1e-12
+
+    @property
     def verdict(self) -> str:
         """The result in words."""
         if self.is_below:

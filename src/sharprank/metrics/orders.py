@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 
 def best_first(scores: Mapping[str, float]) -> list[str]:
     """Passage ids by falling score, equal scores by id.
@@ -13,6 +15,25 @@ def best_first(scores: Mapping[str, float]) -> list[str]:
     ['c', 'a', 'b']
     """
     return sorted(scores, key=lambda passage_id: (-scores[passage_id], passage_id))
+
+
+def same_order(scores: Mapping[str, float], others: Mapping[str, float]) -> bool:
+    """Whether both rank these passages alike, ties included.
+
+    Args:
+        scores, others: of the same passages.
+
+    >>> same_order({"a": 1.0, "b": 0.5}, {"b": -3.0, "a": 9.0}), same_order({"a": 1.0, "b": 0.5}, {"a": 1.0, "b": 1.0})
+    (True, False)
+    """
+    ours = np.array(list(scores.values()))
+    theirs = np.array([others[passage_id] for passage_id in scores])
+    return np.array_equal(_places(ours), _places(theirs))
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """[N] place of each value among the different ones, the lowest first."""
+    return np.unique(values, return_inverse=True)[1]
 
 
 def with_tail(head: Mapping[str, float], tail: Sequence[str], first_scores: Mapping[str, float]) -> dict[str, float]:
