@@ -133,9 +133,31 @@ def test_negatives_that_the_first_stage_chose_below_every_positive_decide_nothin
 def test_sampled_negatives_do_not_speak_against_a_reranker_and_whole_lists_do():
     groups = groups_of([(0.9, 0.1, 0.2)] * 8 + [(0.1, 0.9, 0.2)])
     sampled = conclude(groups, [BAD] * 9, [GAINS] * 9, run=None, model="out", seed=0)
-    assert "use: undecided; not above a first stage that is flattered" in sampled.text and sampled.verdict is None
+    assert "use: undecided; the reranker alone is not above a first stage that is flattered" in sampled.text
+    assert sampled.verdict is None
     whole = conclude(groups, [BAD] * 9, [GAINS] * 9, run="bm25.trec", model="out", seed=0)
     assert "use: no reranker" in whole.text and whole.verdict is not None and whole.verdict.weight == 1.0
+
+
+def test_sampled_negatives_give_no_weight_to_a_fusion_that_only_the_first_stage_carries(tmp_path):
+    """The reranker is a little weaker than the first stage, and both together are better than either."""
+    rng = np.random.default_rng(1)
+    positive = np.eye(8)[0]
+    groups = [
+        Group(
+            f"q{i}", tuple("abcdefgh"), tuple(positive), first_stage=tuple((positive + rng.normal(0, 0.4, 8)).tolist())
+        )
+        for i in range(60)
+    ]
+    scores = [positive + rng.normal(0, 0.45, 8) for _ in groups]
+    gains = [positive.astype(int)] * 60
+    whole = conclude(groups, scores, gains, run="bm25.trec", model="out", seed=0)
+    assert whole.verdict is not None and whole.verdict.use == "fused" and whole.verdict.alone[0].is_below
+    sampled = conclude(groups, scores, gains, run=None, model="out", seed=0)
+    assert "use: undecided; the reranker alone is not above" in sampled.text and "fitted" not in sampled.text[-300:]
+    (tmp_path / "fusion.json").write_text("{}")
+    sampled.write(tmp_path, first_stage="the miner's similarities")
+    assert not (tmp_path / "fusion.json").exists()
 
 
 def test_passages_that_the_first_stage_does_not_rank_are_nobodys_candidates():

@@ -2,7 +2,8 @@
 
 The validation groups carry the first stage's scores: a run's, or the similarities that mining left in its rows. The
 latter are a sample. What the first stage ranked highest is missing among mined negatives (the window of ranks, the
-filters), which flatters the first stage, so such groups can speak for the reranker and not against it.
+filters), which flatters the first stage, so such groups can speak for the reranker and not against it: a weight that is
+fitted on them counts only where the reranker alone is ahead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sharprank.formats.fusion import FUSION_FILE, write_fusion
+from sharprank.formats.fusion import write_fusion
 from sharprank.formats.tables import aligned, number
 from sharprank.metrics.compare import Comparison
 from sharprank.metrics.verdict import COMPARED, Verdict, compared, figures, judge, recommend
@@ -39,9 +40,7 @@ class Ending:
 
     def write(self, folder: Path, *, first_stage: str) -> None:
         """Leave the fitted weight beside the model, or nothing where there is none, not even an older one."""
-        (folder / FUSION_FILE).unlink(missing_ok=True)
-        if self.verdict is not None:
-            write_fusion(folder, self.verdict, first_stage=first_stage)
+        write_fusion(folder, self.verdict, first_stage=first_stage)
 
 
 def conclude(
@@ -77,8 +76,10 @@ def conclude(
     if verdict.alone[0].first > 1 - 1e-9:
         lines.append("use: undecided; these negatives were chosen by the first stage's own scores, so it cannot lose")
         return Ending("\n".join(lines))
-    if verdict.use == "first stage":
-        lines.append(f"use: undecided; not above a first stage that is flattered ({figures(verdict)})")
+    if not verdict.alone[0].is_above:
+        lines.append(
+            f"use: undecided; the reranker alone is not above a first stage that is flattered ({figures(verdict)})"
+        )
         return Ending("\n".join(lines))
     return Ending("\n".join([*lines, recommend(verdict)]), verdict)
 
