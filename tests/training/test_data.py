@@ -7,7 +7,9 @@ import json
 import pytest
 
 from sharprank.errors import UserError
+from sharprank.formats.holdout import fold
 from sharprank.losses.catalog import make_objective
+from sharprank.training import choices
 from sharprank.training.data import read_training_data
 from sharprank.training.data_config import DataOptions
 
@@ -152,3 +154,58 @@ def test_evaluation_data_of_one_relevance_measures_nothing(tmp_path, capsys):
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         DataOptions(train_data="a", **options).check()
+
+
+# --- what is kept for the comparison at the end, which nobody asked for ----------------------------------------------
+
+
+def mined(query, number=0, *, neg=2):
+    texts = [f"{query} {number} {i}" for i in range(neg)]
+    similarities = {"pos_similarity": [0.5], "neg_similarity": [0.1 * i for i in range(neg)]}
+    return {"query": query, "pos": [f"{query} {number} right"], "neg": texts, **similarities}
+
+
+def queries_of(groups):
+    return {fold(group.query) for group in groups}
+
+
+def test_a_row_that_cannot_be_compared_turns_the_comparison_of_the_others_not_off(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(choices, "HELD_OUT_FROM", 50)
+    rows = [mined("alone", neg=0), *(mined(f"q{i}") for i in range(50))]
+    data = read(jsonl(tmp_path / "a.jsonl", *rows), loss="bce")
+    assert len(data.at_end) == 5 and len(data.train) == 46 and "alone" in queries_of(data.train)
+    assert "5 of 51 queries are kept from training" in capsys.readouterr().err
+
+
+def test_a_query_of_which_one_row_can_be_compared_and_another_not_is_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(choices, "HELD_OUT_FROM", 10)
+    rows = [mined(f"q{i}", number, neg=2 * number) for i in range(40) for number in (0, 1)]
+    data = read(jsonl(tmp_path / "a.jsonl", *rows, *(mined(f"r{i}") for i in range(10))), loss="bce")
+    assert len(data.at_end) == 1 + 1 and len(data.train) == 88  # two at least are held out, of the ten that can be
+    assert {query[0] for query in queries_of(data.at_end)} == {"r"}
+
+
+@pytest.mark.parametrize("num_queries", [1, 3, 4])
+def test_many_rows_that_share_few_queries_are_all_trained_on(num_queries, tmp_path, capsys):
+    rows = [mined(("Q{} ", "q{}")[i % 2].format(i % num_queries), i) for i in range(600)]
+    data = read(jsonl(tmp_path / "a.jsonl", *rows))
+    assert len(data.train) == 600 and not data.at_end
+    assert "compare with the first stage" not in capsys.readouterr().err
+
+
+def test_it_counts_queries_and_not_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(choices, "HELD_OUT_FROM", 50)
+    data = read(jsonl(tmp_path / "a.jsonl", *(mined(f"q{i % 50}", i) for i in range(150))))
+    assert len(queries_of(data.at_end)) == 5 and len(data.at_end) == 15
+    assert not queries_of(data.at_end) & queries_of(data.train)
+    assert "5 of 50 queries are kept from training" in capsys.readouterr().err
+
+
+def test_it_is_said_why_none_of_enough_queries_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(choices, "HELD_OUT_FROM", 50)
+    rows = [mined(f"q{i}", neg=2 if i < 49 else 0) for i in range(60)]
+    data = read(jsonl(tmp_path / "a.jsonl", *rows), loss="bce")
+    assert not data.at_end and len(data.train) == 60
+    said = capsys.readouterr().err
+    assert "no queries are set aside to compare with the first stage at the end: 49 of 60 have" in said
+    assert "50 are needed" in said

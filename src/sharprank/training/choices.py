@@ -35,7 +35,7 @@ SIMILARITIES_WEIGHT, SIMILARITIES_TEMPERATURE = 1.0, 0.05
 temperature."""
 
 HELD_OUT_SHARE, HELD_OUT_FROM, HELD_OUT_AT_MOST = 0.1, 500, 500
-"""Queries kept from training to compare with the first stage at the end, and from how many on."""
+"""Queries kept from training to compare with the first stage at the end, and from how many that can be compared on."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def learning_rate(*, head_is_new: bool, width: int) -> float:
 
 
 def held_out_share(num_queries: int) -> float:
-    """The share of the queries that is kept for the comparison at the end.
+    """The share that is kept for the comparison at the end, of so many distinct queries that can be compared.
 
     >>> held_out_share(499), held_out_share(500), held_out_share(50_000)
     (0.0, 0.1, 0.01)

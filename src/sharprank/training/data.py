@@ -19,7 +19,7 @@ from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
 from sharprank.progress import say
 from sharprank.records import Group
-from sharprank.training.choices import held_out_share
+from sharprank.training import choices
 from sharprank.training.config import DataOptions
 
 _HAS = {
@@ -102,17 +102,29 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
 
 
 def _kept_for_the_end(groups: list[Group], *, seed: int) -> tuple[list[Group], list[Group]]:
-    """(to learn from, to compare with the first stage when training is over); it is said where any are kept."""
-    comparable = [group for group in groups if is_comparable(group)]
-    share = held_out_share(len(comparable))
-    if not share or len(comparable) < len(groups):
+    """(to learn from, to compare with the first stage when training is over).
+
+    Drawn from the queries all of whose groups can be compared; the others are trained on. Nobody asked for it, so too
+    few of them are no error: it is said, where the queries are enough otherwise.
+    """
+    queries = {fold(group.query) for group in groups}
+    comparable = queries - {fold(group.query) for group in groups if not is_comparable(group)}
+    share = choices.held_out_share(len(comparable))
+    if not share:
+        if choices.held_out_share(len(queries)):
+            say(
+                f"note: no queries are set aside to compare with the first stage at the end: {len(comparable):,} of "
+                f"{len(queries):,} have its scores (sharprank mine writes them) for passages that differ in relevance, "
+                f"and {choices.HELD_OUT_FROM} are needed"
+            )
         return groups, []
-    groups, at_end = hold_out(groups, share=share, seed=seed)
+    _, at_end = hold_out([group for group in groups if fold(group.query) in comparable], share=share, seed=seed)
+    held_out = {fold(group.query) for group in at_end}
     say(
-        f"{len(at_end):,} of {len(groups) + len(at_end):,} queries are kept from training, to compare with the first "
-        "stage at the end (--validation_split 0: none; 0.1: also rank them during training, and keep the best model)"
+        f"{len(held_out):,} of {len(queries):,} queries are kept from training, to compare with the first stage at the "
+        "end (--validation_split 0: none; 0.1: also rank them during training, and keep the best model)"
     )
-    return groups, at_end
+    return [group for group in groups if fold(group.query) not in held_out], at_end
 
 
 def is_comparable(group: Group) -> bool:
