@@ -31,6 +31,14 @@ def test_the_choice_follows_the_seed_and_not_the_order_of_the_rows():
     assert len(first) == 10
 
 
-def test_too_few_queries_are_refused():
-    with pytest.raises(UserError, match="3 distinct queries are too few"):
-        hold_out(rows("a", "b", "c"), share=0.2, seed=0)
+def test_too_few_queries_are_refused_and_it_is_said_how_many_it_takes():
+    with pytest.raises(UserError, match=r"3 distinct .*: 2 to measure on, and at least 2 to train on"):
+        hold_out(rows("a", "b", "c", " A"), share=0.2, seed=0)
+    with pytest.raises(UserError, match=r"10 distinct .*: 9 to measure on"):
+        hold_out(rows(*"abcdefghij"), share=0.9, seed=0)
+
+
+def test_those_left_by_an_earlier_hold_out_are_not_called_all_there_are():
+    left, _ = hold_out(rows(*"abcde"), share=0.2, seed=0)
+    with pytest.raises(UserError, match=r"3 distinct queries \(not counting any held out before\) are too few"):
+        hold_out(left, share=0.2, seed=0)

@@ -38,8 +38,9 @@ def hold_out(items: Iterable[T], *, share: float, seed: int) -> tuple[list[T], l
     num_held_out = max(FEWEST_HELD_OUT, round(share * len(queries)))
     if len(queries) - num_held_out < FEWEST_HELD_OUT:
         raise UserError(
-            f"{len(queries)} distinct queries are too few to hold some out and train on the rest",
-            fix="bring more rows, or name other data to measure on with --eval_data",
+            f"{len(queries)} distinct queries (not counting any held out before) are too few to hold some out and "
+            f"train on the rest: {num_held_out} to measure on, and at least {FEWEST_HELD_OUT} to train on",
+            fix="bring more queries, hold out a smaller share, or name other data to measure on with --eval_data",
         )
     held_out = set(queries[:num_held_out])
     kept = [item for item in items if fold(item.query) not in held_out]
