@@ -130,6 +130,33 @@ def test_unjudged_candidates_get_the_lowest_relevance_of_the_scale(tmp_path):
     assert known(data)[1] == ("a file", {"passage 3": 1.0, "passage 0": 0.25})
 
 
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (["x1 Q0 p0 1 9 x"], "ranks none of the 2 judged queries of .*train.tsv; its first query is 'x1'"),
+        (
+            ["q1 Q0 P0 1 9 x"],
+            "ranks no passage of the corpus for the queries of .*train.tsv; its first passage is 'P0'",
+        ),
+    ],
+)
+def test_a_run_of_other_queries_or_passages_is_refused(lines, problem, tmp_path):
+    source = collection(tmp_path / "c")
+    (tmp_path / "other.trec").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=rf"other\.trec {problem}\n  fix: name the run of this collection"):
+        read_groups(source, form=GroupForm(run=str(tmp_path / "other.trec")))
+
+
+def test_it_is_said_how_many_queries_a_run_lacks(tmp_path, capsys):
+    source = collection(tmp_path / "c")
+    run = tmp_path / "c" / "run.trec"
+    read_groups(source, form=GroupForm(run=str(run)))
+    assert "ranks nothing" not in capsys.readouterr().err
+    run.write_text("q2 Q0 p0 1 9 x\n")
+    read_groups(source, form=GroupForm(run=str(run)))
+    assert "run.trec ranks nothing for 1 of the 2 judged queries of" in capsys.readouterr().err
+
+
 def test_a_run_for_data_that_is_no_collection_is_refused(tmp_path):
     source = jsonl(tmp_path / "a.jsonl", {"query": "q", "pos": ["a"]})
     with pytest.raises(UserError, match="is none"):

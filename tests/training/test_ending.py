@@ -220,6 +220,14 @@ def test_a_run_of_the_evaluation_data_is_the_first_stage_and_evaluate_applies_th
     assert "as fitted with bm25.trec" in capsys.readouterr().err
 
 
+def test_a_run_of_other_queries_is_refused_before_a_model_is_looked_for(mined, collection, capsys):
+    run = collection / "other.trec"
+    run.write_text("another Q0 p0-0 1 9 bm25\n")
+    assert main(mined(eval_data=collection, eval_run=run, model_name_or_path="/nowhere")) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert f"{run} ranks none of the 12 judged queries" in said[-2] and said[-1].startswith("  fix: name the run")
+
+
 @pytest.mark.parametrize(
     ("weight", "problem"), [("1.5", "is no share"), ("half", "is no share"), ("auto", "holds no fusion.json")]
 )

@@ -24,7 +24,8 @@ from sharprank.formats.rows import RowKeys, no_rows, parse_row, similarities_of
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_run
 from sharprank.metrics.orders import best_first
-from sharprank.records import Group, Place, Record, TrainRow
+from sharprank.progress import say
+from sharprank.records import Collection, Group, Place, Record, Run, TrainRow
 
 ROWS, PAIRS, LISTS, COLLECTION = "rows", "graded pairs", "lists", "a collection"
 NOT_THERE = "passages judged or ranked, but not in the corpus"
@@ -207,10 +208,14 @@ class _Reader:
         self.gathering.add(gathered, text, Member(record.place, label=label))
 
     def collection(self, path: str, split: str) -> None:
-        """A collection's judgements, and the run's candidates that nobody judged."""
+        """A collection's judgements, and the run's candidates that nobody judged.
+
+        Raises:
+            UserError: a run of other queries or other passages.
+        """
         data = read_collection(path, split=split)
-        run = read_run(self.form.run) if self.form.run is not None else {}
         judgements = judgements_path(path, split=split)
+        run = _run_of(data, self.form.run, judgements) if self.form.run is not None else {}
         for query_id, judged in data.qrels.items():
             place = Place(f"{judgements}, query {query_id}")
             gathered = self.gathering.begin(data.queries[query_id], place)
@@ -229,6 +234,25 @@ class _Reader:
             self.gathering.left_out[NOT_THERE] += 1
         else:
             self.gathering.add(gathered, text, member)
+
+
+def _run_of(data: Collection, path: str, judgements: Path) -> Run:
+    """The run, which has to rank passages of the corpus for judged queries; it is said how many it lacks."""
+    run = read_run(path)
+    lacking = sum(data.passages.keys().isdisjoint(run.get(query_id, ())) for query_id in data.qrels)
+    if lacking == len(data.qrels):
+        first = next(iter(run))
+        problem = f"none of the {lacking:,} judged queries of {judgements}; its first query is {first!r}"
+        if run.keys() & data.qrels.keys():
+            first = next(iter(run[first]))
+            problem = f"no passage of the corpus for the queries of {judgements}; its first passage is {first!r}"
+        raise UserError(f"{path} ranks {problem}", fix="name the run of this collection and split, or leave it out")
+    if lacking:
+        say(
+            f"note: {path} ranks nothing for {lacking:,} of the {len(data.qrels):,} judged queries of {judgements}: "
+            "they get no negatives from it and are not compared with it"
+        )
+    return run
 
 
 def passages_key_of(fields: Mapping[str, Any], name: str | None = None) -> str | None:
