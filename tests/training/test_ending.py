@@ -167,6 +167,19 @@ def test_passages_that_the_first_stage_does_not_rank_are_nobodys_candidates():
     assert "(2.0 on average)" in ending.text
 
 
+def test_rows_of_one_query_are_one_list_and_one_observation():
+    """Two rows a query: what is a negative in one is the positive of the other."""
+    groups = [
+        Group(("Q{} ", "q{}")[n].format(i), ("ab"[n], "ba"[n], "c"), (1.0, 0.0, 0.0), first_stage=(0.5, 0.5, 0.9))
+        for i in range(8)
+        for n in (0, 1)
+    ]
+    ending = conclude(groups, [np.array([2.0, 2.0, 1.0])] * 16, [GAINS] * 16, run="x.trec", model="out", seed=0)
+    assert "8 validation queries, each with the candidates of x.trec (3.0 on average)" in ending.text
+    assert ending.verdict is not None and ending.verdict.alone[0].num_queries == 8
+    assert ending.verdict.alone[0].reranked == 1.0  # both positives above the one negative
+
+
 def test_an_older_weight_does_not_outlive_a_training_that_found_none(tmp_path):
     (tmp_path / "fusion.json").write_text("{}")
     conclude(groups_of([(0.9, 0.1, 0.2)]), [BAD], [GAINS], run=None, model="out", seed=0).write(

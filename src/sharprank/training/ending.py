@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sharprank.formats.fusion import write_fusion
+from sharprank.formats.holdout import fold
 from sharprank.formats.tables import aligned, number
 from sharprank.metrics.compare import Comparison
 from sharprank.metrics.verdict import COMPARED, Verdict, compared, figures, judge, recommend
@@ -65,8 +66,7 @@ def conclude(
     places = [place for place, group in enumerate(groups) if is_comparable(group)]
     if not places:
         return Ending(_HOW_TO_COMPARE.format(model=model))
-    qrels: Qrels = {str(place): _by_name(gains[place].tolist()) for place in places}
-    first, reranked = _runs(groups, scores, places)
+    qrels, first, reranked = _lists(groups, scores, gains, places)
     verdict = judge(qrels, first, reranked, measures=MEASURES, seed=seed)
     lines = [_what_was_ranked(first, run), *_table(verdict)]
     if run is not None:
@@ -89,19 +89,30 @@ def first_stage_name(run: str | None) -> str:
     return SIMILARITIES if run is None else Path(run).name
 
 
-def _by_name(values: Sequence[int]) -> dict[str, int]:
-    return {str(number): value for number, value in enumerate(values)}
+def _lists(
+    groups: Sequence[Group], scores: Sequence[np.ndarray], gains: Sequence[np.ndarray], places: Sequence[int]
+) -> tuple[Qrels, Run, Run]:
+    """Judgements, first stage and reranked, of the passages that the first stage ranks.
 
-
-def _runs(groups: Sequence[Group], scores: Sequence[np.ndarray], places: Sequence[int]) -> tuple[Run, Run]:
-    """First stage and reranked, of the passages that the first stage ranks."""
+    Groups of one query are one list: as several they would count as several observations. A passage that is relevant
+    in one of them is relevant.
+    """
+    qrels: Qrels = {}
     first: Run = {}
     reranked: Run = {}
+    ids: dict[str, str] = {}
     for place in places:
-        known = groups[place].first_stage or ()
-        first[str(place)] = {str(number): score for number, score in enumerate(known) if score is not None}
-        reranked[str(place)] = {number: float(scores[place][int(number)]) for number in first[str(place)]}
-    return first, reranked
+        group, query = groups[place], fold(groups[place].query)
+        judged = qrels.setdefault(query, {})
+        before, after = first.setdefault(query, {}), reranked.setdefault(query, {})
+        known = zip(group.passages, gains[place].tolist(), group.first_stage or (), scores[place].tolist(), strict=True)
+        for text, gain, first_score, score in known:
+            passage = ids.setdefault(text, str(len(ids)))
+            judged[passage] = max(gain, judged.get(passage, gain))
+            if first_score is not None:
+                before.setdefault(passage, first_score)
+                after.setdefault(passage, score)
+    return qrels, first, reranked
 
 
 def _what_was_ranked(first: Run, run: str | None) -> str:
