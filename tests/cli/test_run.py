@@ -11,6 +11,7 @@ from sharprank.cli.mine import main as mine_main
 from sharprank.cli.options import parse
 from sharprank.cli.run import main
 from sharprank.cli.train import main as train_main
+from sharprank.metrics.fusion import WEIGHTS
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.run import make_plan
 
@@ -79,14 +80,18 @@ def test_passages_are_embedded_once_for_mining_and_searching(words, world):
     assert shards == {"passage": 1, "query": 1}
 
 
-def test_bm25_can_be_the_first_stage(words, world, capsys):
-    assert main([*words, "--first_stage", "bm25", "--validation_share", "0.3"]) == 0
+DECIDED = ["--first_stage", "bm25", "--validation_share", "0.4"]
+"""BM25 ranks every relevant passage of this world first, and a dozen validation queries show it."""
+
+
+def test_bm25_can_be_the_first_stage_and_what_its_queries_say_is_left_beside_the_reranker(words, world, capsys):
+    assert main([*words, *DECIDED]) == 0
     said = capsys.readouterr().out
-    assert "bm25.trec" in said
-    fusion = world / "out" / "reranker" / "fusion.json"
-    assert fusion.exists() != ("use: undecided" in said)  # a weight where there is a recommendation, and only there
-    if fusion.exists():
-        assert json.loads(fusion.read_text())["first_stage"] == "bm25, top 10"
+    assert "bm25.trec" in said and "\nuse: no reranker; " in said
+    fusion = json.loads((world / "out" / "reranker" / "fusion.json").read_text())
+    assert [float(weight) for weight in fusion["by_weight"]] == list(WEIGHTS) and fusion["fitted_weight"] in WEIGHTS
+    assert (fusion["use"], fusion["weight"], fusion["first_stage"]) == ("first stage", 1.0, "bm25, top 10")
+    assert fusion["num_queries"] == 12 and fusion["p"] < 0.05
 
 
 BAD = {
