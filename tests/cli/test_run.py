@@ -73,6 +73,30 @@ def test_a_stage_that_is_missing_is_done_again_and_only_what_follows_it(words, w
     assert (world / "out" / "mined.jsonl").stat().st_mtime_ns == mined
 
 
+@pytest.mark.parametrize("left", [None, '{"weight": 0.9, "first_stage": "another"}'], ids=["gone", "another"])
+def test_a_weight_that_is_gone_or_anothers_is_found_again(words, world, capsys, left):
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    fusion = world / "out" / "reranker" / "fusion.json"
+    before = fusion.read_bytes()
+    fusion.unlink()
+    if left is not None:
+        fusion.write_text(left)
+    assert main(words) == 0
+    assert capsys.readouterr().out == first and fusion.read_bytes() == before
+
+
+def test_overwrite_does_every_stage_again_the_report_too(words, world, capsys):
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    files = ("data/train.jsonl", "mined.jsonl", "dense.trec", "report.txt", "report.json", "reranker/fusion.json")
+    before = {name: (world / "out" / name).stat().st_mtime_ns for name in files}
+    assert main([*words, "--overwrite", "True"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == first and "done before" not in captured.err
+    assert all((world / "out" / name).stat().st_mtime_ns > before[name] for name in files)
+
+
 def test_passages_are_embedded_once_for_mining_and_searching(words, world):
     assert main(words) == 0
     entries = (world / "out" / "embeddings").glob("embeddings-*")

@@ -15,7 +15,7 @@ from typing import Any
 
 from sharprank.cli.options import flags_in_file, parse
 from sharprank.errors import UserError
-from sharprank.formats.fusion import write_fusion
+from sharprank.formats.fusion import FUSION_FILE, write_fusion
 from sharprank.formats.writers import atomic_open, write_json
 from sharprank.metrics.verdict import Verdict, recommend
 from sharprank.pipeline.config import RunConfig
@@ -142,7 +142,7 @@ def _check_models(config: RunConfig, mine: Any, options: Any, rows: Any) -> None
 
 
 def _report(config: RunConfig, plan: Plan) -> str:
-    """Measure the model before and after training, unless the report on just these is there."""
+    """Measure the model before and after training, unless the report on just these and its weight are there."""
     from sharprank.evaluation.evaluate import evaluate, read_task
     from sharprank.evaluation.fusion import fused
 
@@ -150,7 +150,7 @@ def _report(config: RunConfig, plan: Plan) -> str:
     weights = sorted(plan.reranker.glob("*.safetensors"))
     inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, plan.data.collection])
     settings = {"untrained": plan.evaluations[0].settings(), "inputs": inputs}
-    if path.is_file() and about.is_file() and json.loads(about.read_text(encoding="utf-8"))["settings"] == settings:
+    if not config.overwrite and path.is_file() and _is_about(about, {"settings": settings, **_fusion_file(plan)}):
         say(f"{path}: done before")
         return path.read_text(encoding="utf-8").rstrip("\n")
     verdict = _verdict(config, plan)
@@ -159,8 +159,20 @@ def _report(config: RunConfig, plan: Plan) -> str:
     text = render(untrained, trained, together) + "\n" + recommend(verdict)
     with atomic_open(path) as file:
         file.write(text + "\n")
-    write_json(about, manifest(command=["run"], settings=settings, inputs=inputs))
+    write_json(about, {**manifest(command=["run"], settings=settings, inputs=inputs), **_fusion_file(plan)})
     return text
+
+
+def _is_about(about: Path, expected: Mapping[str, Any]) -> bool:
+    if not about.is_file():
+        return False
+    record = json.loads(about.read_text(encoding="utf-8"))
+    return all(record.get(name) == value for name, value in expected.items())
+
+
+def _fusion_file(plan: Plan) -> dict[str, Any]:
+    """The weight beside the reranker as it is now: training may have left its own there, or removed ours."""
+    return {"fusion": describe_inputs([plan.reranker / FUSION_FILE])}
 
 
 def _verdict(config: RunConfig, plan: Plan) -> Verdict:
