@@ -193,7 +193,7 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> StageWords:
         config.mine_config,
         fixed={
             "input_file": data.train_data,
-            "sub_data_name": data.sub_data_name,
+            "sub_data_name": None,
             "candidate_pool": data.candidate_pool,
             "output_file": output,
             **config.settings(*_KEYS),
