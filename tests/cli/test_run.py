@@ -73,23 +73,24 @@ def test_a_stage_that_is_missing_is_done_again_and_only_what_follows_it(words, w
     assert (world / "out" / "mined.jsonl").stat().st_mtime_ns == mined
 
 
-@pytest.mark.parametrize("left", [None, '{"weight": 0.9, "first_stage": "another"}'], ids=["gone", "another"])
-def test_a_weight_that_is_gone_or_anothers_is_found_again(words, world, capsys, left):
+def test_a_weight_that_another_left_beside_the_reranker_is_not_taken_for_what_the_report_found(words, world, capsys):
     assert main(words) == 0
     first = capsys.readouterr().out
     fusion = world / "out" / "reranker" / "fusion.json"
-    before = fusion.read_bytes()
-    fusion.unlink()
-    if left is not None:
-        fusion.write_text(left)
+    found = fusion.read_bytes() if fusion.is_file() else None
+    fusion.write_text('{"weight": 0.9, "first_stage": "another"}')
     assert main(words) == 0
-    assert capsys.readouterr().out == first and fusion.read_bytes() == before
+    assert capsys.readouterr().out == first
+    assert (fusion.read_bytes() if fusion.is_file() else None) == found
+    fusion.unlink(missing_ok=True)
+    assert main(words) == 0
+    assert (fusion.read_bytes() if fusion.is_file() else None) == found
 
 
 def test_overwrite_does_every_stage_again_the_report_too(words, world, capsys):
     assert main(words) == 0
     first = capsys.readouterr().out
-    files = ("data/train.jsonl", "mined.jsonl", "dense.trec", "report.txt", "report.json", "reranker/fusion.json")
+    files = ("data/train.jsonl", "mined.jsonl", "dense.trec", "report.txt", "report.json")
     before = {name: (world / "out" / name).stat().st_mtime_ns for name in files}
     assert main([*words, "--overwrite", "True"]) == 0
     captured = capsys.readouterr()
@@ -149,6 +150,7 @@ def test_more_flags_of_a_stage_come_from_its_own_file_and_are_checked_first(word
 
 
 MINE_FILE = {"negative_number": 30, "range_for_sampling": "10-200", "top_up": "random", "seed": 1, "dtype": "float32"}
+MINE_FILE["embedding_cache"] = "elsewhere"
 TRAIN_FILE = {"train_group_size": 16, "max_steps": 5, "seed": 2, "max_len": 32, "learning_rate": 0.125}
 
 
@@ -188,11 +190,12 @@ def test_what_is_typed_counts_more_than_a_stages_own_file(plan_with_files, world
 
 def test_another_start_in_the_file_of_training_is_the_one_that_is_measured_untrained(words, world, tiny_xlmr):
     del words[words.index("--model_name_or_path") : words.index("--embedder_name_or_path")]
-    (world / "train.json").write_text(json.dumps({"model_name_or_path": str(tiny_xlmr)}))
+    (world / "train.json").write_text(json.dumps({"model_name_or_path": str(tiny_xlmr), "trust_remote_code": True}))
     words += ["--train_config", str(world / "train.json")]
     plan = make_plan(parse(RunConfig, words, prog="sharprank run", description=""))
     assert plan.train[0].model_name_or_path == str(tiny_xlmr)
     assert plan.evaluations[0].model_name_or_path == [str(tiny_xlmr)]
+    assert all(stage.trust_remote_code for stage in (*plan.evaluations, plan.validation))
 
 
 @pytest.mark.parametrize(

@@ -106,10 +106,11 @@ def make_plan(config: RunConfig) -> Plan:
     _check_models(config, mine, options, rows)
     # The validation queries are apart already, with the first stage's whole lists: no more are kept from training.
     train = (options, replace(rows, validation_split=rows.validation_split or 0.0), args)
+    scoring = {"max_length": rows.max_len, "trust_remote_code": options.trust_remote_code or None}
     evaluations = tuple(
         _parse(
             EvaluationConfig,
-            evaluate_words(config, data, model=model, max_length=rows.max_len, run=first_stage, output=output),
+            evaluate_words(config, data, model=model, scoring=scoring, run=first_stage, output=output),
             "sharprank evaluate",
         )
         for model, output in (
@@ -122,7 +123,7 @@ def make_plan(config: RunConfig) -> Plan:
         config,
         replace(data, collection=folder, split=split),
         model=str(reranker),
-        max_length=rows.max_len,
+        scoring=scoring,
         run=config.folder / f"{config.first_stage}.validation.trec",
         output=config.folder / "validation.json",
     )
@@ -200,7 +201,7 @@ def mine_words(config: RunConfig, data: RunData, output: Path) -> StageWords:
         },
         chosen={
             "model_name_or_path": ("embedder_name_or_path", config.embedder_name_or_path),
-            "embedding_cache": ("output_dir", embedding_cache(config)),
+            "embedding_cache": ("", embedding_cache(config)),
             **_same(
                 config, "range_for_sampling", "negative_number", "top_up", "on_bad_row", "device", "dtype", "seed",
                 "overwrite",
@@ -237,16 +238,16 @@ def _on_cpu(config: RunConfig) -> bool:
 
 
 def evaluate_words(
-    config: RunConfig, data: RunData, *, model: str, max_length: int | None, run: Path, output: Path
+    config: RunConfig, data: RunData, *, model: str, scoring: Mapping[str, Any], run: Path, output: Path
 ) -> list[str]:
-    """The words after `sharprank evaluate`."""
+    """The words after `sharprank evaluate`; `scoring` says how pairs are read, which is as in training."""
     return _words(
         data=data.collection,
         split=data.split,
         run=run,
         output_file=output,
         overwrite=True,
-        max_length=max_length,
+        **scoring,
         **config.settings("depth", "measures", "device", "dtype", "seed"),
         model_name_or_path=[model],
     )
@@ -264,7 +265,7 @@ def _stage_words(
 
     Args:
         fixed: flags of the stage on which other stages build.
-        chosen: the stage's other flags: {name: (flag of `run` that it follows, value)}.
+        chosen: the stage's other flags: {name: (flag of `run` that it follows, or "" for none, value)}.
     """
     given = {name: value for name, (source, value) in chosen.items() if source in config.given}
     left = {name: value for name, (_, value) in chosen.items() if name not in given}
