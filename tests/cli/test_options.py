@@ -204,3 +204,32 @@ def test_other_ranks_wait_for_rank_0_to_speak_first(capsys, monkeypatch):
 def test_a_reader_that_closes_our_stdout_is_no_failure():
     process = subprocess.run(f"{sys.executable} -m sharprank --help | true", shell=True, capture_output=True, text=True)
     assert process.stderr == ""
+
+
+@dataclass(kw_only=True)
+class Knowing:
+    top_up: str = "none"
+    number: int | None = None
+    keep_existing: bool = False
+    given: frozenset[str] = field(init=False, default=frozenset())
+
+
+def test_a_class_that_asks_is_told_which_flags_were_given_even_their_defaults(tmp_path):
+    (tmp_path / "config.yaml").write_text("number: 3\n")
+    assert parse(config_class=Knowing).given == frozenset()
+    words = ["--top-up=none", "--keep_existing", "--config", str(tmp_path / "config.yaml")]
+    assert parse(*words, config_class=Knowing).given == {"top_up", "keep_existing", "number"}
+
+
+def test_words_beneath_count_more_than_defaults_and_less_than_a_file(tmp_path):
+    (tmp_path / "config.yaml").write_text("number: 3\n")
+    words = ["--config", str(tmp_path / "config.yaml"), "--keep_existing", "False"]
+    beneath = ["--number=1", "--top_up=random", "--keep_existing=True"]
+    found = options.parse(Knowing, words, prog="sharprank stage", description="", beneath=beneath)
+    assert (found.number, found.top_up, found.keep_existing) == (3, "random", False)
+    assert found.given == {"number", "keep_existing"}
+
+
+def test_the_flags_that_a_file_sets_are_known_by_name(tmp_path):
+    (tmp_path / "config.yaml").write_text("number: 3\ntop-up: none\nkeep_existing: null\n")
+    assert options.flags_in_file(Knowing, tmp_path / "config.yaml", prog="sharprank stage") == {"number", "top_up"}

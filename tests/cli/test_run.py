@@ -71,6 +71,31 @@ def test_a_stage_that_is_missing_is_done_again_and_only_what_follows_it(words, w
     assert (world / "out" / "mined.jsonl").stat().st_mtime_ns == mined
 
 
+def test_a_weight_that_another_left_beside_the_reranker_is_not_taken_for_what_the_report_found(words, world, capsys):
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    fusion = world / "out" / "reranker" / "fusion.json"
+    found = fusion.read_bytes() if fusion.is_file() else None
+    fusion.write_text('{"weight": 0.9, "first_stage": "another"}')
+    assert main(words) == 0
+    assert capsys.readouterr().out == first
+    assert (fusion.read_bytes() if fusion.is_file() else None) == found
+    fusion.unlink(missing_ok=True)
+    assert main(words) == 0
+    assert (fusion.read_bytes() if fusion.is_file() else None) == found
+
+
+def test_overwrite_does_every_stage_again_the_report_too(words, world, capsys):
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    files = ("data/train.jsonl", "mined.jsonl", "dense.trec", "report.txt", "report.json")
+    before = {name: (world / "out" / name).stat().st_mtime_ns for name in files}
+    assert main([*words, "--overwrite", "True"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == first and "done before" not in captured.err
+    assert all((world / "out" / name).stat().st_mtime_ns > before[name] for name in files)
+
+
 def test_passages_are_embedded_once_for_mining_and_searching(words, world):
     assert main(words) == 0
     entries = (world / "out" / "embeddings").glob("embeddings-*")
@@ -122,6 +147,72 @@ def test_more_flags_of_a_stage_come_from_its_own_file_and_are_checked_first(word
     assert "did you mean keep_existing?" in capsys.readouterr().err
     assert main([*words, "--train_config", str(world / "train.yaml")]) == 0
     assert '"bce"' in (world / "out" / "reranker" / "training.json").read_text()
+    (world / "train.yaml").write_text("loss: bce\ntrain_group_size: 4\n")
+    capsys.readouterr()
+    assert main([*words, "--train_config", str(world / "train.yaml")]) == 2
+    assert "train_group_size = 8, this run has 4" in capsys.readouterr().err
+    (world / "mine.yaml").write_text("sampling: top\n")
+    assert main([*words, "--train_config", str(world / "train.yaml"), "--mine_config", str(world / "mine.yaml")]) == 2
+    assert 'sampling "random", not "top"' in capsys.readouterr().err
+
+
+MINE_FILE = {"negative_number": 30, "range_for_sampling": "10-200", "top_up": "random", "seed": 1, "dtype": "float32"}
+MINE_FILE["embedding_cache"] = "elsewhere"
+TRAIN_FILE = {"train_group_size": 16, "max_steps": 5, "seed": 2, "max_len": 32, "learning_rate": 0.125}
+
+
+@pytest.fixture
+def plan_with_files(world, tiny_bert, tiny_encoder):
+    """The plan of a run with a file for each stage, and with these words typed."""
+    (world / "mine.json").write_text(json.dumps(MINE_FILE))
+    (world / "train.json").write_text(json.dumps(TRAIN_FILE))
+    words = ["--train_data", world / "pairs.jsonl", "--output_dir", world / "out", "--device", "cpu"]
+    words += ["--model_name_or_path", tiny_bert, "--embedder_name_or_path", tiny_encoder]
+    words += ["--mine_config", world / "mine.json", "--train_config", world / "train.json"]
+
+    def plan(*more):
+        return make_plan(parse(RunConfig, [*map(str, words), *more], prog="sharprank run", description=""))
+
+    return plan
+
+
+def test_a_stages_own_file_counts_more_than_the_defaults_of_run(plan_with_files):
+    plan = plan_with_files()
+    assert {name: getattr(plan.mine, name) for name in MINE_FILE} == MINE_FILE
+    train = {name: value for part in plan.train for name, value in vars(part).items()}
+    assert {name: train[name] for name in TRAIN_FILE} == TRAIN_FILE and "learning_rate" not in train["left_open"]
+    assert {stage.max_length for stage in (*plan.evaluations, plan.validation)} == {32}
+
+
+@pytest.mark.parametrize("typed", [15, 20], ids=["the default", "another value"])
+def test_what_is_typed_counts_more_than_a_stages_own_file(plan_with_files, world, typed):
+    words = ["--negative_number", str(typed), "--range-for-sampling=2-100", "--seed", "42", "--train_group_size", "8"]
+    plan = plan_with_files(*words, "--max_steps=-1")
+    assert (plan.mine.negative_number, plan.mine.range_for_sampling) == (typed, "2-100")
+    assert (plan.mine.seed, plan.train[2].seed, plan.train[2].max_steps) == (42, 42, -1)
+    assert plan.train[1].train_group_size == 8 and plan.mine.top_up == "random"
+    (world / "run.yaml").write_text(f"negative_number: {typed}\n")
+    assert plan_with_files("--config", str(world / "run.yaml")).mine.negative_number == typed
+
+
+def test_another_start_in_the_file_of_training_is_the_one_that_is_measured_untrained(words, world, tiny_xlmr):
+    del words[words.index("--model_name_or_path") : words.index("--embedder_name_or_path")]
+    (world / "train.json").write_text(json.dumps({"model_name_or_path": str(tiny_xlmr), "trust_remote_code": True}))
+    words += ["--train_config", str(world / "train.json")]
+    plan = make_plan(parse(RunConfig, words, prog="sharprank run", description=""))
+    assert plan.train[0].model_name_or_path == str(tiny_xlmr)
+    assert plan.evaluations[0].model_name_or_path == [str(tiny_xlmr)]
+    assert all(stage.trust_remote_code for stage in (*plan.evaluations, plan.validation))
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [("mine", "input_file"), ("mine", "candidate_pool"), ("mine", "query_key"), ("train", "output_dir")],
+)
+def test_what_other_stages_build_on_is_refused_in_the_file_of_one(words, world, capsys, stage, name):
+    (world / f"{stage}.json").write_text(json.dumps({name: "other"}))
+    assert main([*words, f"--{stage}_config", str(world / f"{stage}.json")]) == 2
+    assert f"{stage}.json: {name} is for `sharprank run` to set" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sharprank.metrics.fusion import WEIGHTS, fit_fusion, fuse, no_worse_than, standardised
+from sharprank.metrics.fusion import WEIGHTS, fit_fusion, fuse, fuse_scores, no_worse_than, standardised
 
 FIRST = {"q": {"a": 0.9, "b": 0.7, "c": 0.5, "beyond": 0.1}}
 RERANKED = {"q": {"a": -5.0, "b": 5.0, "c": 0.0}}
@@ -32,6 +32,29 @@ def test_in_between_it_is_the_weighted_sum_of_standardised_scores():
     ours, theirs = standardised(RERANKED["q"]), standardised({p: FIRST["q"][p] for p in "abc"})
     assert fused == {p: pytest.approx(0.75 * ours[p] + 0.25 * theirs[p]) for p in "abc"}
     assert "beyond" not in fused
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), None])
+def test_a_first_stage_score_that_is_missing_or_not_finite_is_refused_by_name(broken):
+    first = {"q": {**FIRST["q"], "b": broken}}
+    with pytest.raises(ValueError, match=f"passage 'b' of query 'q' as {broken}"):
+        fuse(first, RERANKED, 0.5)
+    with pytest.raises(ValueError, match="passage 'a' of query 'q' as None"):
+        fuse({}, RERANKED, 0.5)
+    assert "beyond" not in fuse({"q": {**FIRST["q"], "beyond": broken}}, RERANKED, 0.5)["q"]
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, float("nan")])
+def test_a_weight_that_is_no_share_is_refused(weight):
+    with pytest.raises(ValueError, match=f"weight is {weight}"):
+        fuse(FIRST, RERANKED, weight)
+
+
+def test_scores_in_lists_fuse_as_runs_do_and_must_be_one_a_passage():
+    listed = fuse_scores(list(FIRST["q"].values())[:3], list(RERANKED["q"].values()), 0.25)
+    assert listed == list(fuse(FIRST, RERANKED, 0.25)["q"].values())
+    with pytest.raises(ValueError, match="4 first-stage scores for 3 passages"):
+        fuse_scores(list(FIRST["q"].values()), list(RERANKED["q"].values()), 0.25)
 
 
 def noisy(rng, quality, num=300):

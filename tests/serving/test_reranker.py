@@ -87,6 +87,39 @@ def test_first_stage_scores_that_cannot_count_are_refused(reranker):
         reranker.rank("cat", PASSAGES, first_stage_scores=FIRST, normalize=True)
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf"), None, "high"])
+def test_a_first_stage_score_that_is_no_number_is_refused_with_its_place(reranker, broken):
+    reranker.first_stage_weight = 0.5
+    with pytest.raises(ValueError, match=f"first-stage score of passage 1 is {broken!r}"):
+        reranker.rank("cat", PASSAGES, first_stage_scores=[0.2, broken, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("weight", "more", "problem"),
+    [
+        (0.5, {"top_k": -1}, "top_k is -1"),
+        (7, {}, "weight is 7; use a number from 0 to 1"),
+        (float("nan"), {}, "weight is nan"),
+        (0.5, {"first_stage_scores": FIRST[:2]}, "2 first-stage scores for 3 passages"),
+        (0.5, {"normalize": True}, "no probabilities"),
+        (None, {}, "no weight"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_before_anything_is_scored(reranker, monkeypatch, weight, more, problem):
+    monkeypatch.setattr(reranker.scorer, "score", lambda *args, **settings: pytest.fail("it scored"))
+    reranker.first_stage_weight = weight
+    with pytest.raises(ValueError, match=problem):
+        reranker.rank("cat", PASSAGES, **{"first_stage_scores": FIRST, **more})
+
+
+def test_first_stage_scores_may_be_an_array_and_top_k_none_at_all(reranker):
+    reranker.first_stage_weight = 0.5
+    listed = reranker.rank("cat", PASSAGES, first_stage_scores=FIRST)
+    assert reranker.rank("cat", PASSAGES, first_stage_scores=np.array(FIRST)) == listed
+    assert reranker.rank("cat", PASSAGES, first_stage_scores=FIRST, top_k=0) == []
+    assert reranker.rank("cat", [], first_stage_scores=[]) == []
+
+
 @pytest.mark.parametrize("pairs", [[("cat",)], [("cat", None)], [("a", "b", "c")], ["cat", 3]])
 def test_what_is_no_pair_is_refused_with_its_value(reranker, pairs):
     with pytest.raises(ValueError, match="a pair is"):

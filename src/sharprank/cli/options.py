@@ -8,6 +8,7 @@ exit code. Knows no stage and imports no torch.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import difflib
 import json
 import os
@@ -46,8 +47,12 @@ def parse(
     prog: str,
     description: str,
     flags_of_file: FlagsOfFile | None = None,
+    beneath: Sequence[str] = (),
 ) -> Any:
     """Fill `config_class` from its defaults, `--config FILE` and the flags in `argv`, later ones winning.
+
+    A class with a field `given` that is no flag (`init=False`) is told there which of its flags were given a value, by
+    the words or by a file: a value that equals the default is given as much as any other.
 
     Args:
         config_class: a dataclass whose fields are the flags (`metadata={"help": ..., "aliases": [...]}`), or a tuple
@@ -56,6 +61,7 @@ def parse(
         prog: the command as the user types it, for the help text.
         description: what the command does, for the help text.
         flags_of_file: turns what a configuration file holds into flags, where that is not one flag a key.
+        beneath: words that count less than the files, where another command has defaults of its own for this one.
 
     Returns:
         One instance, or a tuple of them in the order given.
@@ -68,8 +74,21 @@ def parse(
     parser = _parser(classes, prog=prog, description=description)
     words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
     _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
-    configs = _instances(parser, [*_words_of_config_files(parser, words, flags_of_file), *words])
+    said = [*_words_of_config_files(parser, words, flags_of_file), *words]
+    configs = _instances(parser, [*beneath, *said])
+    for config in configs:
+        if any(field.name == "given" and not field.init for field in dataclasses.fields(config)):
+            config.given = _given(parser, said)
     return configs if several else configs[0]
+
+
+def flags_in_file(
+    config_class: Any, path: str | Path, *, prog: str, flags_of_file: FlagsOfFile | None = None
+) -> frozenset[str]:
+    """The flags of a command that a configuration file gives a value; arguments and errors as those of `parse`."""
+    classes = config_class if isinstance(config_class, tuple) else (config_class,)
+    parser = _parser(classes, prog=prog, description="")
+    return _given(parser, _words_of_config_file(parser, Path(path), flags_of_file))
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -160,6 +179,13 @@ def _instances(parser: _Parser, words: Sequence[str]) -> tuple[Any, ...]:
         return parser.parse_dict(vars(namespace))
     except ValueError as error:  # a dataclass refusing its values, as TrainingArguments does
         raise UserError(f"{parser.prog}: {error}", fix=f"see `{parser.prog} --help`") from error
+
+
+def _given(parser: _Parser, words: Sequence[str]) -> frozenset[str]:
+    """The flags that these words give a value. Leaves the parser without defaults: it is of no use after."""
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    return frozenset(vars(parser.parse_known_args(list(words))[0])) - {"config"}
 
 
 def _is_known(parser: _Parser, word: str) -> bool:

@@ -53,9 +53,13 @@ def standardised(scores: Mapping[str, float]) -> dict[str, float]:
 def fuse_scores(first_stage: Sequence[float], reranked: Sequence[float], weight: float) -> list[float]:
     """(1 - weight) * reranked + weight * first stage, both standardised: one query's candidates, in one order.
 
+    Raises:
+        ValueError: what `check_weight` and `check_first_stage` refuse.
+
     >>> fuse_scores([1.0, 3.0], [5.0, 1.0], 0.25)
     [0.5, -0.5]
     """
+    check_first_stage(first_stage, num_passages=len(reranked))
     run = fuse(
         {"": {str(place): score for place, score in enumerate(first_stage)}},
         {"": {str(place): score for place, score in enumerate(reranked)}},
@@ -64,19 +68,69 @@ def fuse_scores(first_stage: Sequence[float], reranked: Sequence[float], weight:
     return list(run[""].values())
 
 
+def check_weight(weight: float) -> None:
+    """Refuse what is no share.
+
+    Raises:
+        ValueError: naming the weight.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"the first stage's weight is {weight}; use a number from 0 to 1")
+
+
+def check_first_stage(scores: Sequence[float], *, num_passages: int) -> None:
+    """Refuse one query's first-stage scores that are not one finite number a passage.
+
+    A single NaN, infinity or None would leave nothing of the others: they have no mean and no deviation.
+
+    Raises:
+        ValueError: naming the number of scores, or the first that is no finite number and its place.
+    """
+    if len(scores) != num_passages:
+        raise ValueError(f"{len(scores)} first-stage scores for {num_passages} passages")
+    for place, score in enumerate(scores):
+        if not _is_finite(score):
+            raise ValueError(f"the first-stage score of passage {place} is {score!r}; give every passage a number")
+
+
+def _is_finite(score: object) -> bool:
+    try:
+        return math.isfinite(score)  # pyright: ignore[reportArgumentType]  # whatever a caller may have put there
+    except TypeError:
+        return False
+
+
 def fuse(first_stage: Mapping[str, Mapping[str, float]], reranked: Run, weight: float) -> Run:
     """(1 - weight) * reranked + weight * first stage, of each query's re-ranked candidates.
 
     Args:
         first_stage: must score every re-ranked candidate; what else it scores is left out.
         weight: of the first stage, 0 to 1.
+
+    Raises:
+        ValueError: a candidate that the first stage gives no finite score, or what `check_weight` refuses.
     """
+    check_weight(weight)
     fused: Run = {}
     for query_id, scores in reranked.items():
         ours = standardised(scores)
-        theirs = standardised({passage_id: first_stage[query_id][passage_id] for passage_id in scores})
+        theirs = standardised(_first_stage_of(query_id, scores, first_stage))
         fused[query_id] = {p: (1 - weight) * ours[p] + weight * theirs[p] for p in scores}
     return fused
+
+
+def _first_stage_of(
+    query_id: str, reranked: Mapping[str, float], first_stage: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """The first stage's scores of a query's re-ranked candidates, all of them there and finite."""
+    scores = first_stage.get(query_id, {})
+    for passage_id in reranked:
+        if not _is_finite(scores.get(passage_id)):
+            raise ValueError(
+                f"the first stage scores passage {passage_id!r} of query {query_id!r} as {scores.get(passage_id)!r}; "
+                "it needs a number"
+            )
+    return {passage_id: scores[passage_id] for passage_id in reranked}
 
 
 def fit_fusion(

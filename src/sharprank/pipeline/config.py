@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,14 @@ def _flag(help_text: str, default: Any = None, *, aliases: list[str] | None = No
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """The flags of `sharprank run`."""
+    """The flags of `sharprank run`.
+
+    Attributes:
+        given: names of those that were given a value; by default the ones whose value is not the default. What was not
+            given counts less than a stage's own file.
+    """
+
+    given: frozenset[str] = field(init=False, repr=False, compare=False)
 
     train_data: str = field(
         metadata={"help": "rows {query, pos, neg?}: a file, a folder, or a Hugging Face dataset", "aliases": ["-d"]}
@@ -74,6 +81,10 @@ class RunConfig:
     )
     seed: int = _flag("of the held-out share, of mining and of training", 42)
     overwrite: bool = _flag("do every stage again, whatever is there", False)
+
+    def __post_init__(self) -> None:
+        flags = [one for one in fields(self) if one.init]
+        self.given = frozenset(one.name for one in flags if getattr(self, one.name) != one.default)
 
     @property
     def folder(self) -> Path:

@@ -1,20 +1,21 @@
 """From the user's rows and pool to what the stages read: rows to train on, and a collection to measure on.
 
-Queries are held out whole, see `formats.holdout`.
+Queries are held out whole, see `formats.holdout`. A query that is measured on is never trained on, whoever named it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.collections import is_collection
+from sharprank.formats.collections import is_collection, judgements_path, read_queries
 from sharprank.formats.holdout import fold, hold_out
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
+from sharprank.formats.trec import read_qrels
 from sharprank.formats.writers import atomic_open, refuse_other_settings, write_json, write_jsonl
 from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
@@ -27,14 +28,13 @@ class RunData:
     """What the stages are given.
 
     Attributes:
-        train_data, sub_data_name: rows to mine for and to train on.
+        train_data: rows to mine for and to train on; none asks what is measured.
         candidate_pool: passages to mine from; None: those of the rows.
         collection: folder to measure on; `split` of its judgements (None: its own default).
         validation: (collection, split) that the reranker is weighed on; never measured on.
     """
 
     train_data: str
-    sub_data_name: str | None
     candidate_pool: str | None
     collection: str
     split: str | None
@@ -44,13 +44,13 @@ class RunData:
 def plan_data(config: RunConfig) -> RunData:
     """Where the data will be; reads nothing."""
     folder = _folder(config)
+    train = str(folder / "train.jsonl")
     if _has_its_own_validation(config):
         collection, validation = str(config.eval_data), str(config.validation_split)
-        given = (config.train_data, config.sub_data_name, config.candidate_pool)
-        return RunData(*given, collection, config.eval_split, (collection, validation))
+        return RunData(train, config.candidate_pool, collection, config.eval_split, (collection, validation))
     pool = config.candidate_pool or str(folder / "corpus.jsonl")
     measured = (config.eval_data, config.eval_split) if _measures_on_a_collection(config) else (str(folder), "test")
-    return RunData(str(folder / "train.jsonl"), None, pool, str(measured[0]), measured[1], (str(folder), "validation"))
+    return RunData(train, pool, str(measured[0]), measured[1], (str(folder), "validation"))
 
 
 def _measures_on_a_collection(config: RunConfig) -> bool:
@@ -69,22 +69,24 @@ def _has_its_own_validation(config: RunConfig) -> bool:
 
 
 def prepare_data(config: RunConfig, data: RunData) -> None:
-    """Hold out queries, or turn evaluation rows into a collection, unless the collection is there.
+    """Keep training apart from what is measured, hold out queries, turn evaluation rows into a collection.
 
     Raises:
         UserError: bad rows, or too few queries to hold some out.
     """
     folder = _folder(config)
-    if data.validation[0] != str(folder):
-        return
     settings = _settings(config)
     about = folder / "data.json"
-    corpus = folder / "corpus.jsonl"
-    if refuse_other_settings(corpus, settings, manifest_path=about, overwrite=config.overwrite) == "done":
+    only_trains = data.validation[0] != str(folder)
+    last = folder / ("train.jsonl" if only_trains else "corpus.jsonl")
+    if refuse_other_settings(last, settings, manifest_path=about, overwrite=config.overwrite) == "done":
         say(f"{folder}: done before")
         return
     write_json(about, manifest(command=["run"], settings=settings, inputs=settings["inputs"]))
-    _write(config, folder)
+    if only_trains:
+        _write_training_rows(config, data)
+    else:
+        _write(config, folder)
 
 
 def _folder(config: RunConfig) -> Path:
@@ -94,9 +96,50 @@ def _folder(config: RunConfig) -> Path:
 def _settings(config: RunConfig) -> dict:
     names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
     paths = [path for path in (config.train_data, config.candidate_pool, config.eval_data) if path]
+    splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) else ()
     shares = ("validation_share", "seed", *(("held_out_share",) if config.eval_data is None else ()))
-    chosen = config.settings(*names, "on_bad_row", *shares)
+    chosen = config.settings(*names, "on_bad_row", *(shares if config.validation_split is None else ()), *splits)
     return {**chosen, "inputs": describe_inputs(paths)}
+
+
+def _write_training_rows(config: RunConfig, data: RunData) -> None:
+    """Write the rows to train on, one by one, where there is a collection with all that is measured."""
+    measured = {*_judged(data.collection, data.split), *_judged(*data.validation)}
+    rows = _kept_apart(_rows(config, config.train_data, config.sub_data_name, split="train"), measured)
+    num_rows = write_jsonl(_folder(config) / "train.jsonl", (dict(row.fields) for row in rows))
+    say(f"{num_rows:,} rows to train on")
+
+
+def _judged(folder: str, split: str | None) -> set[str]:
+    """The queries, folded, that a collection's split judges."""
+    queries, judged = read_queries(folder), read_qrels(judgements_path(folder, split=split))
+    return {fold(queries[query_id]) for query_id in judged if query_id in queries}
+
+
+def _kept_apart(rows: Iterable[TrainRow], measured: Set[str]) -> Iterator[TrainRow]:
+    """The rows whose queries are not measured on, in their order; at the end it is said what was left out.
+
+    Args:
+        measured: folded queries.
+
+    Raises:
+        UserError: at the end, when nothing was kept.
+    """
+    both: set[str] = set()
+    num_kept = num_left_out = 0
+    for row in rows:
+        query = fold(row.query)
+        if query in measured:
+            both.add(query)
+            num_left_out += 1
+        else:
+            num_kept += 1
+            yield row
+    left_out = f"{len(both):,} queries of --train_data ({num_left_out:,} rows) are measured on in --eval_data as well"
+    if both and not num_kept:
+        raise UserError(f"all {left_out}", fix="train on other queries, or leave --eval_data out: a share is held out")
+    if both:
+        say(f"note: {left_out} and are left out of training")
 
 
 def _write(config: RunConfig, folder: Path) -> None:
@@ -104,11 +147,11 @@ def _write(config: RunConfig, folder: Path) -> None:
     splits: dict[str, list[TrainRow]] = {}
     if config.eval_data is None:
         rows, splits["test"] = hold_out(rows, share=config.held_out_share, seed=config.seed)
-    elif not _measures_on_a_collection(config):
-        splits["test"] = _rows(config, config.eval_data, None, split="test")
-        both = {fold(row.query) for row in rows} & {fold(row.query) for row in splits["test"]}
-        if both:
-            say(f"warning: {len(both)} queries of --eval_data are training queries as well; their figures flatter")
+    elif _measures_on_a_collection(config):
+        rows = _kept_apart(rows, _judged(str(config.eval_data), config.eval_split))
+    else:
+        splits["test"] = list(_rows(config, config.eval_data, None, split="test"))
+        rows = _kept_apart(rows, {fold(row.query) for row in splits["test"]})
     rows, splits["validation"] = hold_out(rows, share=config.validation_share, seed=config.seed)
     write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
     held_out = [row for part in splits.values() for row in part]
@@ -117,13 +160,12 @@ def _write(config: RunConfig, folder: Path) -> None:
     say(f"{len(rows):,} rows to train on; queries kept apart: {parts}; {num_passages:,} passages")
 
 
-def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> list[TrainRow]:
+def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> Iterator[TrainRow]:
     keys = RowKeys.of_flags(config)
     bad_rows = BadRows(config.on_bad_row)
-    rows = list(read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split))
+    yield from read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split)
     for reason, count in sorted(bad_rows.counts.items()):
         say(f"note: {count} rows of {path} skipped: {reason}")
-    return rows
 
 
 def _texts(config: RunConfig, rows: list[TrainRow], measured: list[TrainRow]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from sharprank.formats.calibration import check_calibration, read_calibration
 from sharprank.formats.fusion import stored_weight
 from sharprank.metrics.calibration import Calibration
-from sharprank.metrics.fusion import fuse_scores
+from sharprank.metrics.fusion import check_first_stage, check_weight, fuse_scores
 from sharprank.metrics.pairs import sigmoid
 from sharprank.models.minilm import weights_folder
 from sharprank.models.scoring import PairScorer
@@ -171,24 +171,25 @@ class Reranker:
             first_stage_scores: one a passage; they count `first_stage_weight` beside the model's, both standardised.
 
         Raises:
-            ValueError: first-stage scores without a weight, of the wrong number, or with `normalize`.
+            ValueError: a negative `top_k`; first-stage scores without a weight from 0 to 1, that are not one finite
+                number a passage, or with `normalize`.
         """
         if first_stage_scores is None:
             return self.rank_many([query], [passages], top_k=top_k, normalize=normalize, windows=windows)[0]
-        ranked = self.rank_many([query], [passages], normalize=normalize, windows=windows)[0]
-        return self._fused(ranked, first_stage_scores, passages, normalize=normalize)[:top_k]
+        _check_top_k(top_k)
+        weight = self._weight_beside(normalize=normalize)
+        check_first_stage(first_stage_scores, num_passages=len(_texts(passages)))
+        scores = self.score_lists([query], [passages], windows=windows)[0]
+        return _best(fuse_scores(first_stage_scores, scores, weight), passages)[:top_k]
 
-    def _fused(
-        self, ranked: Sequence[RankedPassage], first: Sequence[float], passages: Sequence[str], *, normalize: bool
-    ) -> list[RankedPassage]:
+    def _weight_beside(self, *, normalize: bool) -> float:
+        """What the first stage's scores count, checked before anything is scored."""
         if self.first_stage_weight is None:
             raise ValueError("no weight for first_stage_scores is stored with this model; set first_stage_weight")
+        check_weight(self.first_stage_weight)
         if normalize:
             raise ValueError("fused scores are no probabilities; leave out normalize or first_stage_scores")
-        if len(first) != len(passages):
-            raise ValueError(f"{len(first)} first-stage scores for {len(passages)} passages")
-        scores = [one.score for one in sorted(ranked, key=lambda one: one.index)]
-        return _best(fuse_scores(first, scores, self.first_stage_weight), passages)
+        return self.first_stage_weight
 
     def rank_many(
         self,
@@ -200,8 +201,7 @@ class Reranker:
         windows: WindowRule | None = None,
     ) -> list[list[RankedPassage]]:
         """`rank` for many queries in one call."""
-        if top_k is not None and top_k < 0:
-            raise ValueError(f"top_k is {top_k}; use 0 or more, or None for all")
+        _check_top_k(top_k)
         lists = self.score_lists(queries, passages, normalize=normalize, windows=windows)
         return [_best(scores, texts)[:top_k] for scores, texts in zip(lists, passages, strict=True)]
 
@@ -237,6 +237,11 @@ class Reranker:
 def _best(scores: Sequence[float], passages: Sequence[str]) -> list[RankedPassage]:
     order = sorted(range(len(passages)), key=lambda index: -scores[index])
     return [RankedPassage(index, scores[index], passages[index]) for index in order]
+
+
+def _check_top_k(top_k: int | None) -> None:
+    if top_k is not None and top_k < 0:
+        raise ValueError(f"top_k is {top_k}; use 0 or more, or None for all")
 
 
 def _texts(texts: Any) -> Any:
