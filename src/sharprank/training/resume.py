@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.formats.fusion import FUSION_FILE
 from sharprank.formats.writers import check_writable, write_json
 from sharprank.progress import say
 from sharprank.training.choices import Choices, as_record, from_record
@@ -96,6 +97,7 @@ def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choice
         if not (folder / COMPLETE_MARK).is_file():
             say(f"note: {folder.name} was cut short and is removed")
             shutil.rmtree(folder)
+    (output_dir / FUSION_FILE).unlink(missing_ok=True)  # it was fitted for other weights than the run will leave
     write_run(output_dir, settings, chosen, finished=False)
 
 

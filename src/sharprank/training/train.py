@@ -245,7 +245,7 @@ def _finish(
         where = {"run": data.first_stage_run, "model": str(output_dir)}
         ending = conclude(evaluation.groups, evaluation.scores, evaluation.gains, **where, seed=trainer.args.seed)
     test_measures = trainer.measure(read.test) if read.test else {}
-    _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
+    _save_reranker(trainer, output_dir, options)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
@@ -259,11 +259,17 @@ def _finish(
     return TrainingResult(output_dir, measures, test_measures, history, ending=ending.text if ending else "")
 
 
-def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:
+def _save_reranker(trainer: RerankTrainer, output_dir: Path, options: ModelOptions) -> None:
     """Save what was trained; an adapter that is to be merged is saved first and merged as whoever loads it would."""
     adapter_dir = output_dir / "adapter"
+    merged = options.use_lora and not options.leaves_adapter
     trainer.save_model(str(adapter_dir if merged else output_dir))
     if merged and trainer.args.should_save:
-        checkpoint = open_reranker(str(adapter_dir))
+        checkpoint = open_reranker(
+            str(adapter_dir),
+            trust_remote_code=options.trust_remote_code,
+            cache_dir=options.cache_dir,
+            config_name=options.config_name,
+        )
         with whole_weights(trainer.args):
             save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)
