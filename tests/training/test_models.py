@@ -134,7 +134,7 @@ def test_another_prompt_in_the_same_file_is_another_training(words, tmp_path, ca
     for instruction, code in (("Find animals.", 0), ("Find colours.", 2)):
         path.write_text(json.dumps(QWEN3.to_dict() | {"instruction": instruction}))
         assert main(words("language model", prompt=path, instruction=instruction, max_steps=1)) == code
-    assert "was made with prompt = " in capsys.readouterr().err
+    assert "was made with --prompt = " in capsys.readouterr().err
 
 
 def test_an_adapter_without_peft_names_the_extra(words, monkeypatch, capsys):

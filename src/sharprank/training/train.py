@@ -41,7 +41,8 @@ from sharprank.training.resume import RunState, find_run, prepare_folder, write_
 from sharprank.training.settle import settle
 from sharprank.training.trainer import RerankTrainer
 
-# What may change between two runs of the same training without changing its result.
+# What has to be as it was when a run is continued, or it would be another one. How often it saves, evaluates and logs,
+# and what only changes memory or speed, may differ.
 _DECIDING = (
     "learning_rate",
     "num_train_epochs",
@@ -49,12 +50,16 @@ _DECIDING = (
     "gradient_accumulation_steps",
     "warmup_steps",
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "metric_for_best_model",
+    "early_stopping_patience",
     "weight_decay",
     "max_grad_norm",
     "adam_beta1",
     "adam_beta2",
     "adam_epsilon",
     "optim",
+    "optim_args",
     "seed",
     "data_seed",
     "bf16",
@@ -69,10 +74,14 @@ _DECIDING = (
 )
 _DATA_DECIDING = (
     "train_split",
+    "eval_sub_data_name",
+    "eval_split",
     "run_depth",
     "query_key",
     "positive_key",
     "negative_key",
+    "pos_scores_key",
+    "neg_scores_key",
     "passage_key",
     "passages_key",
     "label_key",
@@ -186,6 +195,7 @@ def _settings(
     return {
         **model_options.settings(recipe),
         "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
+        "eval_data": describe_inputs([path for path in (data.eval_data, data.eval_run) if path]),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
