@@ -11,7 +11,7 @@ import pytest
 from sharprank.cli.evaluate import main as evaluate
 from sharprank.cli.train import main
 from sharprank.errors import UserError
-from sharprank.formats.fusion import read_fusion
+from sharprank.formats.fusion import FUSION_FILE, read_fusion
 from sharprank.formats.holdout import hold_out
 from sharprank.metrics.fusion import fit_fusion
 from sharprank.metrics.ranking import average, measure_run
@@ -112,6 +112,13 @@ def test_without_a_first_stage_it_says_how_to_get_one(mined, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "nDCG@10: " in said and "no first stage to compare with: train on rows of `sharprank mine`" in said
     assert not (tmp_path / "out" / "fusion.json").exists()
+
+
+def test_a_weight_fitted_for_other_weights_does_not_outlive_them(mined, tmp_path):
+    assert main(mined(validation_split=0.3)) == 0
+    (tmp_path / "out" / FUSION_FILE).write_text("{}")  # whatever the ending above was
+    assert main(mined(validation_split=0, overwrite_output_dir=True, max_steps=1)) == 0
+    assert not (tmp_path / "out" / FUSION_FILE).exists()
 
 
 # --- what such groups can say ---------------------------------------------------------------------------------------

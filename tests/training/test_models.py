@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -78,6 +79,34 @@ def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp
     assert Path(adapter["base_model_name_or_path"]).name.startswith("tiny_encoder")
 
 
+CODE_OF_ITS_OWN = """
+from transformers import BertConfig, BertModel
+
+
+class OwnConfig(BertConfig):
+    model_type = "own_bert"
+
+
+class OwnModel(BertModel):
+    config_class = OwnConfig
+"""
+
+
+def test_an_adapter_of_a_model_with_code_of_its_own_is_merged(words, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    base, out = tmp_path / "base", tmp_path / "out"
+    shutil.copytree(tiny_encoder, base)
+    (base / "modeling_own.py").write_text(CODE_OF_ITS_OWN)
+    config = json.loads((base / "config.json").read_text()) | {"model_type": "own_bert", "architectures": ["OwnModel"]}
+    config["auto_map"] = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
+    (base / "config.json").write_text(json.dumps(config))
+    flags = {"model_name_or_path": base, "trust_remote_code": True, "pooling": "mean", "max_steps": 1}
+    assert main(words("adapter on a new head", **flags)) == 0
+    whole = PairScorer.load(str(out), device="cpu", trust_remote_code=True).score(PAIRS)
+    adapter = PairScorer.load(str(out / "adapter"), device="cpu", trust_remote_code=True).score(PAIRS)
+    np.testing.assert_allclose(whole, adapter, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["pooled", "adapter on a new head", "language model"])
 def test_an_interrupted_training_continues_to_the_same_weights(kind, words, eval_file, tmp_path, monkeypatch):
     from sharprank.training.trainer import RerankTrainer
@@ -105,7 +134,7 @@ def test_another_prompt_in_the_same_file_is_another_training(words, tmp_path, ca
     for instruction, code in (("Find animals.", 0), ("Find colours.", 2)):
         path.write_text(json.dumps(QWEN3.to_dict() | {"instruction": instruction}))
         assert main(words("language model", prompt=path, instruction=instruction, max_steps=1)) == code
-    assert "was made with prompt = " in capsys.readouterr().err
+    assert "was made with --prompt = " in capsys.readouterr().err
 
 
 def test_an_adapter_without_peft_names_the_extra(words, monkeypatch, capsys):

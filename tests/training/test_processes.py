@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -87,8 +88,6 @@ def test_a_killed_run_continues_from_its_last_checkpoint_to_the_same_weights(arg
 
 @pytest.fixture
 def without_dropout(tiny_bert, tmp_path) -> Path:
-    import shutil
-
     folder = tmp_path / "still"
     shutil.copytree(tiny_bert, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -183,3 +182,21 @@ def test_two_processes_choose_what_one_chooses_and_end_with_its_comparison(tiny_
     assert ranked[0] == ranked[1]
     first = [json.loads((tmp_path / name / RUN_FILE).read_text())["measures"] for name in "12"]
     assert first[0] == pytest.approx(first[1], abs=0.05)
+
+
+def test_a_run_that_chose_its_batch_goes_on_with_two_processes_to_the_weights_of_one(tiny_encoder, tmp_path, capsys):
+    data = write_rows(tmp_path / "rows.jsonl", make_rows(24, 1))
+    words = ["-m", tiny_encoder, "--train_data", data, "--max_steps", 6, "--save_steps", 3]
+    words = [str(word) for word in [*words, "--dropout", 0.0, "--bf16", False, "--logging_steps", 1]]
+    one, two = tmp_path / "1", tmp_path / "2"
+    for folder in (one, two):
+        assert main([*words, "--output_dir", str(folder)]) == 0
+    shutil.rmtree(two / "checkpoint-6")
+    run = json.loads((two / RUN_FILE).read_text())
+    (two / RUN_FILE).write_text(json.dumps(run | {"finished": False}))
+    result = torchrun(2, [*words, "--output_dir", str(two)])
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "--per_device_train_batch_size 4 " in result.stderr and "continuing from" in result.stderr
+    assert json.loads((two / RUN_FILE).read_text())["settings"] == run["settings"]
+    assert len(losses(one)) == 6
+    np.testing.assert_allclose(losses(two), losses(one), atol=2e-3)

@@ -61,7 +61,7 @@ def write_card(folder: Path, made: Made, *, measures: Mapping[str, float], versi
         f"# Reranker trained from {base}",
         "",
         f"{settings['num_rows']} queries, groups of {settings['train_group_size']}, loss `{settings['loss']}`, "
-        f"learning rate {settings['learning_rate']}, {settings['num_train_epochs']:g} epochs, seed {settings['seed']}.",
+        f"learning rate {settings['learning_rate']}, {_length(settings)}, seed {settings['seed']}.",
     ]
     if made.chosen:
         lines += ["", f"Chosen by itself: `{spoken(made.chosen)}`."]
@@ -74,3 +74,10 @@ def write_card(folder: Path, made: Made, *, measures: Mapping[str, float], versi
     lines += ["## How it was made", "", "```json", json.dumps(dict(settings), indent=1, ensure_ascii=False), "```", ""]
     lines += ["Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".", ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _length(settings: Mapping[str, Any]) -> str:
+    """How long it was trained; steps count in place of epochs."""
+    if settings["max_steps"] > 0:
+        return f"{settings['max_steps']} steps"
+    return f"{settings['num_train_epochs']:g} epochs"

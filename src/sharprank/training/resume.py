@@ -10,17 +10,40 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.formats.fusion import FUSION_FILE
 from sharprank.formats.writers import check_writable, write_json
 from sharprank.progress import say
 from sharprank.training.choices import Choices, as_record, from_record
 from sharprank.training.trainer import COMPLETE_MARK
 
 RUN_FILE = "training.json"
+_FOLLOWING = {
+    "lora": ("the adapter", "repeat --use_lora, --lora_rank, --lora_alpha, --lora_dropout and --target_modules"),
+    "global_batch_size": (
+        "--per_device_train_batch_size x processes",
+        "keep the product (with a number of processes that divides it)",
+    ),
+    "kept_for_the_end": (
+        "queries kept for the comparison at the end",
+        "repeat --validation_split, or leave it out again",
+    ),
+    "num_rows": ("queries to train on", "repeat --validation_split and --on_bad_row, with the same data"),
+}
+"""Settings that are no flag: what they are called, and how to repeat them."""
+
+_REPEATED = {
+    "train_data": "use the same --train_data and --train_run",
+    "eval_data": "use the same --eval_data and --eval_run, or none again",
+    "prompt": "use the same --prompt and --instruction",
+    "pooling": "use the same --pooling (plain where it was None)",
+}
+"""Flags whose old value is not told in one word."""
+
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -68,23 +91,58 @@ def _read_run(path: Path) -> dict[str, Any]:
 
 
 def refuse_other(before: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
-    """Raise a UserError naming the first setting that differs."""
+    """Raise a UserError naming the first setting that differs, flags before what follows from several of them.
+
+    What an older version did not record cannot be compared, which is said.
+    """
     now = json.loads(json.dumps(now))
-    for name in sorted({*before, *now}):
-        if before.get(name) != now.get(name):
+    if unknown := sorted(name for name in now.keys() - before.keys() if now[name]):
+        say(f"note: {where} was begun by an older version, which did not record {', '.join(unknown)}: not compared")
+    for name in [*sorted(before.keys() - _FOLLOWING.keys()), *(name for name in _FOLLOWING if name in before)]:
+        if before[name] != now.get(name):
+            words, fix = _FOLLOWING.get(name, (f"--{name}", _repeated(name, before[name])))
+            was, has = _told(before[name]), _told(now.get(name))
             raise UserError(
-                f"--output_dir {where} was made with {name} = {before.get(name)!r}, this run has {now.get(name)!r}",
-                fix="name another --output_dir, repeat the old setting, or pass --overwrite_output_dir True",
+                f"--output_dir {where} was made with {words} = {was}, this run has {has}",
+                fix=f"{fix}, name another --output_dir, or pass --overwrite_output_dir True",
             )
 
 
-def recorded_choices(output_dir: Path) -> Choices:
-    """What the run in this folder chose by itself when it began; nothing where none can be read."""
+def _repeated(name: str, value: Any) -> str:
+    """How to give a flag its old value."""
+    if name in _REPEATED:
+        return _REPEATED[name]
+    if value is None:
+        return f"leave --{name} out"
+    return f"repeat --{name} {value}" if isinstance(value, str | int | float) else f"use the same --{name}"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text}" for key, text in value.items()) or "none"
+    return repr(value)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a run recorded when it began: its settings, and those among them that it chose by itself."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Choices = field(default_factory=dict)
+
+    def left_alone(self, name: str) -> bool:
+        """Whether this setting had no value, or was off."""
+        value = self.settings.get(name, "not recorded")
+        return value is None or value is False
+
+
+def begun_run(output_dir: Path) -> Begun:
+    """The run in this folder; an empty one where none can be read."""
     try:
         run = json.loads((output_dir / RUN_FILE).read_text(encoding="utf-8"))
-        return from_record(run.get("chosen", {}))
+        return Begun(dict(run["settings"]), from_record(run.get("chosen", {})))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # `find_run` says what is wrong with it
-        return {}
+        return Begun()
 
 
 def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, overwrite: bool) -> None:
@@ -96,6 +154,7 @@ def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choice
         if not (folder / COMPLETE_MARK).is_file():
             say(f"note: {folder.name} was cut short and is removed")
             shutil.rmtree(folder)
+    (output_dir / FUSION_FILE).unlink(missing_ok=True)  # it was fitted for other weights than the run will leave
     write_run(output_dir, settings, chosen, finished=False)
 
 

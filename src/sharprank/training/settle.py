@@ -17,7 +17,9 @@ from sharprank.progress import say
 from sharprank.training.choices import Choices, Facts, choose, launcher_decides_precision, spoken
 from sharprank.training.config import ModelOptions, RerankTrainingArguments
 from sharprank.training.data import TrainingData
-from sharprank.training.resume import recorded_choices
+from sharprank.training.resume import Begun, begun_run
+
+GROUPS = "per_device_train_batch_size"
 
 
 def settle(
@@ -56,11 +58,10 @@ def _agreed(decide: Callable[[], Choices], args: RerankTrainingArguments) -> Cho
 
 
 def _choices(left_open: set[str], args: RerankTrainingArguments, read: TrainingData, checkpoint: Checkpoint) -> Choices:
-    before = {} if args.overwrite_output_dir else recorded_choices(Path(str(args.output_dir)))
     objective = args.objective()
     given = {
         "num_train_epochs": args.num_train_epochs,
-        "per_device_train_batch_size": args.per_device_train_batch_size,
+        GROUPS: args.per_device_train_batch_size,
         "distillation_weight": 1.0 if objective.is_distilled else None,
     }
     facts = Facts(
@@ -73,7 +74,22 @@ def _choices(left_open: set[str], args: RerankTrainingArguments, read: TrainingD
         has_fast_bf16="bf16" in left_open and _bf16_pays(args),
     )
     chosen = choose(left_open, given, facts)
-    return chosen | {name: choice for name, choice in before.items() if name in left_open}
+    if args.overwrite_output_dir:
+        return chosen
+    return _continued(chosen, begun_run(Path(str(args.output_dir))), left_open, world_size=args.world_size)
+
+
+def _continued(chosen: Choices, begun: Begun, left_open: set[str], *, world_size: int) -> Choices:
+    """The choices of a run that goes on: those it began with, for the number of processes that there are now.
+
+    What it left alone then (bfloat16 on a slow machine, say) stays so.
+    """
+    before = {name: choice for name, choice in begun.chosen.items() if name in left_open}
+    groups = before.get(GROUPS)
+    if groups is not None:
+        in_all = begun.settings.get("global_batch_size", groups.value * world_size)
+        before[GROUPS] = replace(groups, value=-(-in_all // world_size))
+    return {name: choice for name, choice in chosen.items() if not begun.left_alone(name)} | before
 
 
 def _has_room_for_a_teacher(objective: Objective) -> bool:

@@ -41,7 +41,8 @@ from sharprank.training.resume import RunState, find_run, prepare_folder, write_
 from sharprank.training.settle import settle
 from sharprank.training.trainer import RerankTrainer
 
-# What may change between two runs of the same training without changing its result.
+# What has to be as it was when a run is continued, or it would be another one. How often it saves, evaluates and logs,
+# and what only changes memory or speed, may differ.
 _DECIDING = (
     "learning_rate",
     "num_train_epochs",
@@ -49,12 +50,16 @@ _DECIDING = (
     "gradient_accumulation_steps",
     "warmup_steps",
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "metric_for_best_model",
+    "early_stopping_patience",
     "weight_decay",
     "max_grad_norm",
     "adam_beta1",
     "adam_beta2",
     "adam_epsilon",
     "optim",
+    "optim_args",
     "seed",
     "data_seed",
     "bf16",
@@ -69,10 +74,14 @@ _DECIDING = (
 )
 _DATA_DECIDING = (
     "train_split",
+    "eval_sub_data_name",
+    "eval_split",
     "run_depth",
     "query_key",
     "positive_key",
     "negative_key",
+    "pos_scores_key",
+    "neg_scores_key",
     "passage_key",
     "passages_key",
     "label_key",
@@ -186,6 +195,7 @@ def _settings(
     return {
         **model_options.settings(recipe),
         "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
+        "eval_data": describe_inputs([path for path in (data.eval_data, data.eval_run) if path]),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
@@ -245,7 +255,7 @@ def _finish(
         where = {"run": data.first_stage_run, "model": str(output_dir)}
         ending = conclude(evaluation.groups, evaluation.scores, evaluation.gains, **where, seed=trainer.args.seed)
     test_measures = trainer.measure(read.test) if read.test else {}
-    _save_reranker(trainer, output_dir, merged=options.use_lora and not options.leaves_adapter)
+    _save_reranker(trainer, output_dir, options)
     history = [dict(entry) for entry in trainer.state.log_history]
     if trainer.args.should_save:
         trainer.save_state()
@@ -259,11 +269,17 @@ def _finish(
     return TrainingResult(output_dir, measures, test_measures, history, ending=ending.text if ending else "")
 
 
-def _save_reranker(trainer: RerankTrainer, output_dir: Path, *, merged: bool) -> None:
+def _save_reranker(trainer: RerankTrainer, output_dir: Path, options: ModelOptions) -> None:
     """Save what was trained; an adapter that is to be merged is saved first and merged as whoever loads it would."""
     adapter_dir = output_dir / "adapter"
+    merged = options.use_lora and not options.leaves_adapter
     trainer.save_model(str(adapter_dir if merged else output_dir))
     if merged and trainer.args.should_save:
-        checkpoint = open_reranker(str(adapter_dir))
+        checkpoint = open_reranker(
+            str(adapter_dir),
+            trust_remote_code=options.trust_remote_code,
+            cache_dir=options.cache_dir,
+            config_name=options.config_name,
+        )
         with whole_weights(trainer.args):
             save_cross_encoder(checkpoint.load(packed=False), checkpoint.tokenizer, output_dir)

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, ProgressCallback, Trainer
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer
+from transformers.trainer_callback import ExportableState
 
 from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RankingLoss
@@ -194,7 +195,19 @@ class RerankTrainer(Trainer):
             self.collapse.report(warning)
         super().log(logs, start_time)
 
+    def _load_callback_state(self) -> None:
+        super()._load_callback_state()
+        states: Any = self.state.stateful_callbacks
+        saved = states.get(EarlyStoppingCallback.__name__)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback) and isinstance(saved, dict):  # it goes on counting
+                callback.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        states: Any = self.state.stateful_callbacks
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, ExportableState):  # one that the continued run was not saved with has no place yet
+                states.setdefault(type(callback).__name__, callback.state())
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
