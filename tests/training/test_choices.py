@@ -49,6 +49,7 @@ def test_few_queries_get_more_steps_than_one_pass_of_large_batches():
     few, many = values(facts_of(num_queries=500)), values(facts_of(num_queries=500_000))
     assert few["per_device_train_batch_size"] < many["per_device_train_batch_size"]
     assert few["num_train_epochs"] > many["num_train_epochs"]
+    assert "num_train_epochs" not in values(facts_of(max_steps=10))
 
 
 @pytest.mark.parametrize(("shares", "groups"), [(1, 8), (2, 4), (8, 1), (16, 1), (3, 3)])
@@ -121,7 +122,7 @@ def test_one_line_says_what_was_chosen_and_why_and_it_is_recorded(words, tmp_pat
     rate = learning_rate(head_is_new=True, width=32)
     for part in (
         f"--learning_rate {rate:g} (new head, width 32)",
-        "--per_device_train_batch_size 8 --num_train_epochs 3 (20 queries)",
+        "--per_device_train_batch_size 8 (20 queries)",
         "--distillation_weight 1 (new head, rows with the miner's similarities)",
         "--teacher_temperature 0.05",
         "--bf16 True (fast here)",
@@ -150,7 +151,7 @@ def test_a_trained_head_keeps_small_steps_and_its_own_labels(words, tiny_bert, t
     assert main(words("--bf16", "False", model=tiny_bert)) == 0
     run = run_of(tmp_path / "out")
     assert run["settings"]["learning_rate"] == 2e-5 and run["settings"]["distillation_weight"] is None
-    assert set(run["chosen"]) == {"learning_rate", "per_device_train_batch_size", "num_train_epochs"}
+    assert set(run["chosen"]) == {"learning_rate", "per_device_train_batch_size"}
 
 
 def test_a_run_that_continues_keeps_what_it_chose_when_it_began(words, tmp_path, monkeypatch, capsys):

@@ -132,7 +132,8 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
     take("learning_rate", learning_rate(head_is_new=facts.head_is_new, width=facts.width), facts.head)
     groups = by_number(GROUPS_A_STEP, facts.num_queries)
     take("per_device_train_batch_size", max(1, -(-int(groups) // facts.shares)), facts.queries)
-    take("num_train_epochs", by_number(EPOCHS, facts.num_queries), facts.queries)
+    if facts.max_steps <= 0:
+        take("num_train_epochs", by_number(EPOCHS, facts.num_queries), facts.queries)
     passes = settled("num_train_epochs")
     if facts.max_steps > 0:
         passes = facts.max_steps * settled("per_device_train_batch_size") * facts.shares / facts.num_queries
