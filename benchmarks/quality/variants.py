@@ -78,13 +78,18 @@ class Continued(Sharprank):
         return recipe.train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
 
 
-@dataclass(frozen=True)
-class WarmStart(Sharprank):
-    """Half of the tokens on queries made of the pool's own words, before the other half on the real ones."""
+class WithRowsOfItsOwn(Sharprank):
+    """A recipe whose `mine` does more than its flags say."""
 
     @property
     def mines(self) -> bool:
+        """Whether its rows are others than those of the default settings: yes."""
         return True
+
+
+@dataclass(frozen=True)
+class WarmStart(WithRowsOfItsOwn):
+    """Half of the tokens on queries made of the pool's own words, before the other half on the real ones."""
 
     def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
         raw, pool = output.with_name("documents.jsonl"), output.with_name("documents_pool.jsonl")
@@ -111,7 +116,7 @@ def _made_up(mined: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class FilteredByItself(Sharprank):
+class FilteredByItself(WithRowsOfItsOwn):
     """Negatives that a reranker trained without the filter puts below the positive; what it costs is not counted.
 
     Attributes:
@@ -120,15 +125,11 @@ class FilteredByItself(Sharprank):
 
     steps: int = 50
 
-    @property
-    def mines(self) -> bool:
-        return True
-
     def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
         with tempfile.TemporaryDirectory() as name:
             rows, model = Path(name) / "mined.jsonl", Path(name) / "teacher"
             super().mine(collection, rows, cache, seed=seed)
-            Sharprank().train(rows, model, model, steps=self.steps, seed=seed, max_len=TEACHER_MAX_LEN)
+            _train_teacher(rows, model, steps=self.steps, seed=seed)
             flags = {"teacher": model, "teacher_margin": 0, "teacher_max_length": TEACHER_MAX_LEN}
             filtered = Path(name) / "filtered.jsonl"
             Sharprank(mine_flags=flags).mine(collection, filtered, cache, seed=seed)
@@ -137,7 +138,7 @@ class FilteredByItself(Sharprank):
 
 
 @dataclass(frozen=True)
-class TaughtByAnEnsemble(Sharprank):
+class TaughtByAnEnsemble(WithRowsOfItsOwn):
     """The mean score of several of our own trainings as a teacher, in the place of the miner's similarities.
 
     What the teachers cost is not counted.
@@ -150,10 +151,6 @@ class TaughtByAnEnsemble(Sharprank):
     seeds: Sequence[int] = (1, 2, 3)
     steps: int = 50
 
-    @property
-    def mines(self) -> bool:
-        return True
-
     def mine(self, collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -162,12 +159,16 @@ class TaughtByAnEnsemble(Sharprank):
             scored = []
             for teacher in self.seeds:
                 model = folder / f"teacher-{teacher}"
-                Sharprank().train(rows, model, model, steps=self.steps, seed=teacher, max_len=TEACHER_MAX_LEN)
+                _train_teacher(rows, model, steps=self.steps, seed=teacher)
                 taught = folder / f"{teacher}.jsonl"
                 flags = {"model_name_or_path": model, "input_file": rows, "output_file": taught, "dtype": "auto"}
                 command("teach", flags)
                 scored.append(read_lines(taught))
             write_jsonl(output, (_mean_scores(row, *others) for row, *others in zip(*scored, strict=True)))
+
+
+def _train_teacher(rows: Path, model: Path, *, steps: int, seed: int) -> None:
+    Sharprank().train(rows, model, model, steps=steps, seed=seed, max_len=TEACHER_MAX_LEN)
 
 
 def _mean_scores(row: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
