@@ -3,7 +3,8 @@
     python -m benchmarks.quality --data FOLDER [--collections scifact ...] [--systems NAME ...] [--seeds 42 43 44]
 
 Every training is a cell with files of its own under --work; what is done is not done again, so the command can be
-stopped at any time and typed again. FOLDER holds the given collections, each in a folder of its name.
+stopped at any time and typed again. The values of finished cells are kept beside this file, so that another machine goes
+on where this one stopped (--again trains a system anew). FOLDER holds the given collections, each in a folder of its name.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, ordered, run_cell
-from benchmarks.quality.compare import compare
+from benchmarks.quality.compare import compare, done_cells
+from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import COLLECTIONS
 from benchmarks.quality.table import render
 from sharprank.formats.writers import write_json
@@ -39,6 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--keep", action="store_true", help="keep the weights after scoring")
     parser.add_argument("--threads", type=int, default=1, help="threads of every side")
+    parser.add_argument("--again", nargs="+", choices=list(SYSTEMS), default=[], help="forget what is kept of these")
+    parser.add_argument("--kept", type=Path, default=HERE / "cells.jsonl.gz", help="what is kept of finished cells")
     parser.add_argument("--report", action="store_true", help="train nothing: only compare what is done")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", help="the figures")
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/results.md")
@@ -47,10 +52,13 @@ def main(argv: list[str] | None = None) -> None:
     bench = Bench(
         data=options.data, work=options.work, tokens=options.tokens, max_len=options.max_len, keep=options.keep
     )
+    bench = replace(bench, kept=read_kept(options.kept, bench, but=options.again))
+    places = (options.collections, options.budgets, options.seeds)
     if not options.report:
         for cell in ordered(options.collections, options.systems, options.budgets, options.seeds):
             _run(bench, cell)
-    report = compare(bench, options.collections, options.budgets, options.seeds)
+            write_kept(options.kept, bench, done_cells(bench, *places))
+    report = compare(bench, done_cells(bench, *places))
     write_json(options.output, report)
     print(render(report))
     if options.docs:

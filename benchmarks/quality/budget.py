@@ -82,6 +82,13 @@ def check_tokens(effort: Effort, budget: int) -> None:
         raise ValueError(f"{effort.tokens} tokens were trained on in {effort.steps} steps, and the budget is {budget}")
 
 
+def half_precision() -> Any:
+    """The dtype that stands for every system's half precision here: bfloat16 where the device is fast at it."""
+    from sharprank.models.devices import choose_device, choose_dtype
+
+    return choose_dtype("auto", choose_device())
+
+
 @contextlib.contextmanager
 def measured(model: Any, *, steps: int) -> Iterator[Effort]:
     """Count what passes through a transformers model while it trains, and the time until the block ends."""

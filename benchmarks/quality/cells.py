@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -64,6 +65,7 @@ class Bench:
         keep: leave the weights after scoring.
         variants: of our recipe, by the name that their cells have as their system.
         variant_queries: of each split that variants are scored on; None: all.
+        kept: results of cells that were done before, here or on another machine (see `kept`).
     """
 
     data: Path | None
@@ -73,6 +75,7 @@ class Bench:
     keep: bool = False
     variants: Mapping[str, Sharprank] = field(default_factory=dict)
     variant_queries: int | None = None
+    kept: Mapping[Cell, dict[str, Any]] = field(default_factory=dict)
 
     def system(self, cell: Cell) -> Any:
         """What mines and trains a cell."""
@@ -122,13 +125,13 @@ def ordered(
 
 
 def read_result(bench: Bench, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave, None before it is done.
+    """What a cell gave here, or is kept of it; None before it is done.
 
     Raises:
         UserError: it was trained with another pair length.
     """
     path = bench.folder(cell) / "result.json"
-    return _json(path, bench) if path.exists() else None
+    return _json(path, bench) if path.exists() else bench.kept.get(cell)
 
 
 def _json(path: Path, bench: Bench) -> dict[str, Any]:
@@ -196,6 +199,8 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
         if ours is None or own is None:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
+        if not ours["machine"]["processor"] == own["machine"]["processor"] == _processor():
+            raise MissingTime("the times it would be given were not all taken on this kind of processor")
         return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
     return bench.system(cell).pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
 
@@ -239,7 +244,16 @@ def _machine() -> dict[str, Any]:
 
     return {
         "device": str(choose_device()),
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2),
         "versions": {**versions(), "sentence-transformers": version("sentence-transformers")},
     }
+
+
+def _processor() -> str:
+    """What this machine calls its processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,6 +1,7 @@
 """From score files to figures: each system alone and fused with the first stage, and ours against each of the others.
 
-Everything is computed from the cells' TREC runs, so that another measure needs no training.
+Everything is computed from the cells' TREC runs, so that another measure needs no training; of cells that were done
+elsewhere the values of the queries are kept.
 """
 
 from __future__ import annotations
@@ -25,42 +26,65 @@ Values = dict[str, PerQuery]
 """{alone or fused: {measure: {query_id: value}}}"""
 
 
-def compare(bench: Bench, collections: Sequence[str], budgets: Sequence[str], seeds: Sequence[int]) -> dict[str, Any]:
-    """All figures of the cells that are done.
+def figures(bench: Bench, cell: Cell) -> dict[str, Any]:
+    """What is kept of a cell that was done here.
+
+    Returns:
+        `weight` of the first stage, fitted on validation; `values`: {split: {alone or fused: {measure: {query: value}}}}.
+    """
+    prepared = bench.prepared(cell.collection)
+    found = {split: _values(bench, cell, prepared, split) for split in prepared.measured}
+    weight = next(iter(found.values()))[0]
+    return {"weight": weight, "values": {split: _as_kept(values) for split, (_, values) in found.items()}}
+
+
+def _as_kept(values: Values) -> Values:
+    return {
+        kind: {name: {q: round(value, 4) for q, value in found.items()} for name, found in by_measure.items()}
+        for kind, by_measure in values.items()
+    }
+
+
+def done_cells(
+    bench: Bench, collections: Sequence[str], budgets: Sequence[str], seeds: Sequence[int]
+) -> dict[Cell, dict[str, Any]]:
+    """The results of the cells that are done, each with its figures."""
+    wanted = [
+        Cell(collection, system, budget, seed)
+        for collection in collections for system in SYSTEMS for budget in budgets for seed in seeds
+    ]  # fmt: skip
+    results = ((cell, read_result(bench, cell)) for cell in wanted)
+    done = {cell: result for cell, result in results if result is not None}
+    return {cell: result if "values" in result else {**result, **figures(bench, cell)} for cell, result in done.items()}
+
+
+def compare(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
+    """All figures of the cells that are done (see `done_cells`).
 
     Returns:
         `rows`: a system's means over its seeds, by collection, split and budget; `tests`: ours minus another system's
         (or the first stage's), a query's values averaged over the seeds that both have.
     """
     report: dict[str, Any] = {"tokens": bench.tokens, "max_len": bench.max_len, "rows": [], "tests": [], "cells": []}
-    for collection in collections:
-        done = _done(bench, collection, budgets, seeds)
-        if not done:
-            continue
+    for collection in dict.fromkeys(cell.collection for cell in done):
+        cells = {cell: result for cell, result in done.items() if cell.collection == collection}
         prepared = bench.prepared(collection)
-        report["cells"] += list(done.values())
+        report["cells"] += [_effort_of(result) for result in cells.values()]
         for split in prepared.measured:
             first = measure_run(prepared.read(split).qrels, prepared.first_stage(split), MEASURES)
             place = {"collection": collection, "split": split}
-            values = {cell: _values(bench, cell, prepared, split) for cell in done}
             num_queries = len(first[MAIN])
             report["rows"].append(
                 {**place, "system": FIRST_STAGE, "queries": num_queries, ALONE: _rounded(average(first))}
             )
-            weights = {cell: weight for cell, (weight, _) in values.items()}
-            found = {cell: by_kind for cell, (_, by_kind) in values.items()}
-            report["rows"] += [{**place, **row} for row in _rows(done, weights, found)]
+            found = {cell: result["values"][split] for cell, result in cells.items()}
+            report["rows"] += [{**place, **row} for row in _rows(cells, found)]
             report["tests"] += [{**place, **test} for test in _tests(found, first)]
     return report
 
 
-def _done(bench: Bench, collection: str, budgets: Sequence[str], seeds: Sequence[int]) -> dict[Cell, dict[str, Any]]:
-    cells = [
-        Cell(collection, system, budget, seed)
-        for system in SYSTEMS for budget in budgets for seed in seeds
-    ]  # fmt: skip
-    results = {cell: read_result(bench, cell) for cell in cells}
-    return {cell: result for cell, result in results.items() if result is not None}
+def _effort_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name != "values"}
 
 
 def _values(bench: Bench, cell: Cell, prepared: Prepared, split: str) -> tuple[float, Values]:
@@ -74,9 +98,7 @@ def _values(bench: Bench, cell: Cell, prepared: Prepared, split: str) -> tuple[f
     return fit.weight, {kind: measure_run(qrels, run, MEASURES) for kind, run in runs.items()}
 
 
-def _rows(
-    done: Mapping[Cell, Mapping[str, Any]], weights: Mapping[Cell, float], found: Mapping[Cell, Values]
-) -> Iterable[dict[str, Any]]:
+def _rows(done: Mapping[Cell, Mapping[str, Any]], found: Mapping[Cell, Values]) -> Iterable[dict[str, Any]]:
     for (system, budget), cells in _by_system(found).items():
         effort = {name: sum(done[cell][name] for cell in cells) / len(cells) for name in _EFFORT}
         yield {
@@ -85,7 +107,7 @@ def _rows(
             "seeds": [cell.seed for cell in cells],
             **{kind: _rounded(average(over_seeds([found[c][kind] for c in cells]))) for kind in (ALONE, FUSED)},
             "by_seed": {kind: [round(average(found[c][kind])[MAIN], 4) for c in cells] for kind in (ALONE, FUSED)},
-            "weights": [weights[cell] for cell in cells],
+            "weights": [done[cell]["weight"] for cell in cells],
             **{name: round(value, 1) for name, value in effort.items()},
         }
 

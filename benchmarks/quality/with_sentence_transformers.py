@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, measured
+from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, half_precision, measured
 from benchmarks.quality.prepared import Prepared, read_lines
 from sharprank.formats.collections import iter_corpus
 from sharprank.formats.writers import write_jsonl
@@ -19,7 +19,6 @@ PAIRS_A_STEP = 64
 
 def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
     """Write {query, passage, label} rows; the best of the range are taken, so `seed` plays no part."""
-    import torch
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives
@@ -27,7 +26,7 @@ def mine(collection: Prepared, output: Path, cache: Path, *, seed: int) -> None:
     pairs = [(row["query"], text) for row in read_lines(collection.train_path) for text in row["pos"]]
     mined = mine_hard_negatives(
         Dataset.from_dict({"query": [query for query, _ in pairs], "passage": [text for _, text in pairs]}),
-        SentenceTransformer(minilm_folder(), device="cpu", model_kwargs={"dtype": torch.bfloat16}),
+        SentenceTransformer(minilm_folder(), device="cpu", model_kwargs={"dtype": half_precision()}),
         corpus=[passage.text for passage in iter_corpus(collection.folder)],
         num_negatives=NEGATIVES,
         absolute_margin=0,
@@ -68,8 +67,8 @@ def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_
     )
     arguments = CrossEncoderTrainingArguments(
         output_dir=str(output), max_steps=steps, per_device_train_batch_size=PAIRS_A_STEP, learning_rate=2e-5,
-        warmup_steps=0.1, bf16=True, seed=seed, save_strategy="no", report_to="none", logging_steps=10,
-        disable_tqdm=True, use_cpu=device.type == "cpu",
+        warmup_steps=0.1, bf16=half_precision() is torch.bfloat16, seed=seed, save_strategy="no", report_to="none",
+        logging_steps=10, disable_tqdm=True, use_cpu=device.type == "cpu",
     )  # fmt: skip
     trainer = CrossEncoderTrainer(
         model=model,

@@ -17,7 +17,8 @@ from benchmarks.quality import cells as cells_module
 from benchmarks.quality import factors, variants, with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, ordered, run_cell
-from benchmarks.quality.compare import compare
+from benchmarks.quality.compare import compare, done_cells
+from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
 from benchmarks.quality.variants import Averaged, Continued, WarmStart
@@ -237,6 +238,7 @@ def write_cell(bench: Bench, cell: Cell, *, good: bool) -> None:
         ]
         (folder / f"{split}.trec").write_text("".join(lines))
     effort = {"steps": 10, "tokens": 1000, "max_len": bench.max_len, "wall": 3.0, "cpu": 2.0}
+    effort["machine"] = {"processor": "another"}
     (folder / "result.json").write_text(json.dumps({"collection": cell.collection, "seed": cell.seed, **effort}))
 
 
@@ -244,7 +246,7 @@ def test_the_figures_say_who_is_ahead_by_how_much_and_how_surely(bench):
     for seed in (42, 43):
         write_cell(bench, Cell("scifact", OURS, TOKENS, seed), good=True)
         write_cell(bench, Cell("scifact", "flagembedding", TOKENS, seed), good=seed == 43)
-    report = compare(bench, ["scifact"], [TOKENS], [42, 43, 44])
+    report = compare(bench, done_cells(bench, ["scifact"], [TOKENS], [42, 43, 44]))
     rows = {(row["split"], row["system"]): row for row in report["rows"]}
     assert rows["test", OURS]["alone"]["nDCG@10"] == 1.0 and rows["test", OURS]["seeds"] == [42, 43]
     assert rows["test", "first stage"]["alone"]["MRR@10"] == pytest.approx(1 / 3, abs=1e-4)
@@ -264,11 +266,34 @@ def test_only_seeds_that_both_have_are_compared(bench):
     for seed, ours_is_good in ((42, True), (43, False)):
         write_cell(bench, Cell("scifact", OURS, TOKENS, seed), good=ours_is_good)
     write_cell(bench, Cell("scifact", "flagembedding", TOKENS, 43), good=True)
-    tests = compare(bench, ["scifact"], [TOKENS], [42, 43])["tests"]
+    tests = compare(bench, done_cells(bench, ["scifact"], [TOKENS], [42, 43]))["tests"]
     found = {(test["split"], test["kind"], test["against"]): test for test in tests}
     assert found["test", "alone", "flagembedding"]["seeds"] == [43]
     assert found["test", "alone", "flagembedding"]["difference"] == -1.0
-    assert "-1.0000 **behind**" in render(compare(bench, ["scifact"], [TOKENS], [42, 43]))
+    assert "-1.0000 **behind**" in render(compare(bench, done_cells(bench, ["scifact"], [TOKENS], [42, 43])))
+
+
+def test_what_is_kept_gives_the_same_figures_on_another_machine_without_training(bench, monkeypatch, tmp_path):
+    for seed in (42, 43):
+        write_cell(bench, Cell("scifact", OURS, TOKENS, seed), good=True)
+        write_cell(bench, Cell("scifact", "flagembedding", TOKENS, seed), good=seed == 43)
+    places = (["scifact"], [TOKENS], [42, 43])
+    report, kept = compare(bench, done_cells(bench, *places)), tmp_path / "cells.jsonl.gz"
+    write_kept(kept, bench, done_cells(bench, *places))
+    elsewhere = replace(bench, work=tmp_path / "elsewhere")
+    assert not done_cells(elsewhere, *places)
+    elsewhere = replace(elsewhere, kept=read_kept(kept, elsewhere))
+    assert json.dumps(compare(elsewhere, done_cells(elsewhere, *places))["tests"]) == json.dumps(report["tests"])
+    peer = FakeSystem()
+    use(monkeypatch, flagembedding=peer, sharprank=FakeSystem())
+    run_cell(elsewhere, Cell("scifact", "flagembedding", TOKENS, 42))
+    assert not peer.asked
+    with pytest.raises(MissingTime, match="not all taken on this kind of processor"):
+        run_cell(elsewhere, Cell("scifact", "flagembedding", WALL, 42))
+    assert set(read_kept(kept, bench, but=["flagembedding"])) == {Cell("scifact", OURS, TOKENS, s) for s in (42, 43)}
+    assert not read_kept(kept, replace(bench, tokens=5)) and not read_kept(tmp_path / "none", bench)
+    write_kept(kept, replace(bench, tokens=5), {})
+    assert len(read_kept(kept, bench)) == 4
 
 
 def test_a_table_goes_between_its_own_marks(tmp_path):
