@@ -3,8 +3,9 @@
     python -m benchmarks.quality --data FOLDER [--collections scifact ...] [--systems NAME ...] [--seeds 42 43 44]
 
 Every training is a cell with files of its own under --work; what is done is not done again, so the command can be
-stopped at any time and typed again. The values of finished cells are kept beside this file, so that another machine goes
-on where this one stopped (--again trains a system anew). FOLDER holds the given collections, each in a folder of its name.
+stopped at any time and typed again. The values of finished cells are kept beside this file, so that another machine
+goes on where this one stopped (--again trains a system anew). FOLDER holds the given collections, each in a folder of
+its name.
 """
 
 from __future__ import annotations

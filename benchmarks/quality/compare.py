@@ -30,7 +30,7 @@ def figures(bench: Bench, cell: Cell) -> dict[str, Any]:
     """What is kept of a cell that was done here.
 
     Returns:
-        `weight` of the first stage, fitted on validation; `values`: {split: {alone or fused: {measure: {query: value}}}}.
+        `weight` of the first stage, fitted on validation; `values`: {split: {alone or fused: {measure: {query: x}}}}.
     """
     prepared = bench.prepared(cell.collection)
     found = {split: _values(bench, cell, prepared, split) for split in prepared.measured}

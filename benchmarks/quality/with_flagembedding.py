@@ -125,8 +125,8 @@ def train(mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_
     arguments = AbsRerankerTrainingArguments(
         output_dir=str(output), learning_rate=6e-5, warmup_steps=0.1, weight_decay=0.01, max_steps=steps,
         per_device_train_batch_size=GROUPS_A_STEP, gradient_accumulation_steps=1, dataloader_drop_last=True,
-        bf16=half_precision() is torch.bfloat16, seed=seed, save_strategy="no", report_to="none", logging_steps=10, disable_tqdm=True,
-        use_cpu=_on_cpu(),
+        bf16=half_precision() is torch.bfloat16, seed=seed, save_strategy="no", report_to="none", logging_steps=10,
+        disable_tqdm=True, use_cpu=_on_cpu(),
     )  # fmt: skip
     runner = EncoderOnlyRerankerRunner(
         model_args=AbsRerankerModelArguments(model_name_or_path=str(start)), data_args=data, training_args=arguments
