@@ -1,8 +1,10 @@
-"""The head that compares tokens: by its definition, packed and padded, saved, reloaded and in other libraries."""
+"""The heads that compare tokens: by their definition, packed and padded, saved, reloaded and in other libraries."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,13 @@ from sharprank.cli.main import main
 from sharprank.errors import UserError
 from sharprank.formats.writers import write_jsonl
 from sharprank.models.batches import TokenBatch, model_inputs
+from sharprank.models.bi_encoder import BiEncoder
 from sharprank.models.checkpoint import open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.kinds import PLAIN, Asked
-from sharprank.models.maxsim import LEVEL, SCALE, _alike
+from sharprank.models.maxsim import JOINT, LATE, LEVEL, SCALE, _alike, _halves
 from sharprank.models.packing import uses_token_types
-from sharprank.models.scored import MAXSIM
+from sharprank.models.scored import COMPARING
 from sharprank.models.scoring import PairScorer
 
 C, A = ("red", "green", "blue"), ("cat", "dog", "fish")
@@ -44,38 +47,53 @@ def drawn(checkpoint, **options):
     model = checkpoint.load(for_training=True, **options).eval()
     draw = torch.Generator().manual_seed(7)
     with torch.no_grad():
-        for linear in (model.score.weigh, model.score.linear):
+        for linear in model.score.children():
             linear.weight.normal_(generator=draw)
             linear.bias.normal_(generator=draw)
     return model
 
 
 @torch.no_grad()
-def by_hand(folder, head) -> list[float]:
+def by_hand(folder, model) -> list[float]:
     """The definition in plain words, one pair at a time, on the plain encoder's states."""
     encoder, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    scores = []
-    for query, passage in PAIRS:
-        encoded = tokenizer([query], [passage], return_tensors="pt")
-        states = encoder(**encoded).last_hidden_state[0]
-        ids = encoded["input_ids"][0].tolist()
-        border = ids.index(tokenizer.sep_token_id)
-        queries = states[1:border]
-        passages = [
-            state for state, i in zip(states[border:], ids[border:], strict=True) if i != tokenizer.sep_token_id
-        ]
-        weights = torch.softmax(head.weigh(queries)[:, 0], 0)
-        matched = 0.0
-        for weight, token in zip(weights, queries, strict=True):
-            sims = [float(torch.cosine_similarity(token, other, dim=0)) for other in passages]
-            matched += float(weight) * max(sims, default=-1.0)
-        scores.append(float(head.scale) * matched + float(head.linear(states.mean(0))))
-    return scores
+    score = apart_by_hand if model.pooling == LATE else together_by_hand
+    return [score(encoder, tokenizer, model.score, query, passage) for query, passage in PAIRS]
 
 
+def together_by_hand(encoder, tokenizer, head, query, passage) -> float:
+    encoded = tokenizer([query], [passage], return_tensors="pt")
+    states = encoder(**encoded).last_hidden_state[0]
+    ids = encoded["input_ids"][0].tolist()
+    border = ids.index(tokenizer.sep_token_id)
+    passages = [state for state, i in zip(states[border:], ids[border:], strict=True) if i != tokenizer.sep_token_id]
+    return matched(head, states[1:border], passages) + float(head.of_pair(states.mean(0)))
+
+
+def apart_by_hand(encoder, tokenizer, head, query, passage) -> float:
+    queries, passages = (
+        encoder(**tokenizer([text], return_tensors="pt")).last_hidden_state[0] for text in (query, passage)
+    )
+    wholes = [states[0] if head.pools == "cls" else states.mean(0) for states in (queries, passages)]
+    alike = float(torch.cosine_similarity(*wholes, dim=0))
+    mapped = float(head.of_query(wholes[0])) + float(head.of_passage(wholes[1]))
+    return matched(head, queries[1:-1], passages[1:-1]) + float(head.whole) * alike + mapped
+
+
+def matched(head, queries, passages) -> float:
+    """What the best matches of the query's tokens are worth."""
+    weights = torch.softmax(head.weigh(queries)[:, 0], 0)
+    best = [
+        max((float(torch.cosine_similarity(token, other, dim=0)) for other in passages), default=-1.0)
+        for token in queries
+    ]
+    return float(head.scale) * sum(float(weight) * sim for weight, sim in zip(weights, best, strict=True))
+
+
+@pytest.mark.parametrize("pooling", COMPARING)
 @pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert"])
-def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family):
-    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=MAXSIM))
+def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family, pooling):
+    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=pooling))
     batch = TokenBatch.of(checkpoint.pair_tokenizer().encode(PAIRS))
     found = []
     for packed in (False, True):
@@ -83,7 +101,7 @@ def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family
         inputs = model_inputs(batch, model.config, device=CPU, token_types=uses_token_types(model.config))
         assert ("packing" in inputs) == packed
         scores = model(**inputs).logits[:, 0]
-        np.testing.assert_allclose(scores.detach(), by_hand(encoders[family], model.score), atol=1e-4)
+        np.testing.assert_allclose(scores.detach(), by_hand(encoders[family], model), atol=1e-4)
         (scores**2).sum().backward()
         found.append({name: p.grad for name, p in model.named_parameters()})
     padded, packed_gradients = found
@@ -94,17 +112,53 @@ def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family
 
 
 def test_before_training_a_score_is_the_mean_similarity_of_the_best_matches(tiny_encoder):
-    scorer = PairScorer.load(str(tiny_encoder), device="cpu")
-    np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model.score), atol=1e-5)
+    scorer = PairScorer.load(str(tiny_encoder), device="cpu", asked=Asked(pooling=JOINT))
+    np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model), atol=1e-5)
     assert scorer.model.score.scale.item() == SCALE
     usual = SCALE * LEVEL
     assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE - usual)  # nothing there to match
     assert np.abs(scorer.score(PAIRS) + usual).max() <= SCALE + 1e-4
 
 
+def test_before_training_late_ranks_by_tokens_and_by_the_cosine_of_the_bi_encoder(tiny_encoder, tmp_path):
+    pair = ("a cat", "the dog can read")
+    for layout, pooling in (({"pooling_mode_mean_tokens": True}, "mean"), ({"pooling_mode_cls_token": True}, "cls")):
+        folder = tmp_path / pooling
+        shutil.copytree(tiny_encoder, folder)
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(layout))
+        checkpoint = open_reranker(str(folder))
+        assert (checkpoint.recipe.pooling, checkpoint.recipe.whole) == (LATE, pooling)
+        scorer = PairScorer.of(checkpoint, device="cpu")
+        head, encoder = scorer.model.score, BiEncoder.load(str(folder), device="cpu")
+        assert head.scale.item() == head.whole.item() == SCALE / 2 and head.pools == pooling
+        one, other = (encoder.encode([text], kind=kind) for text, kind in zip(pair, ("query", "passage"), strict=True))
+        with torch.no_grad():
+            head.scale.zero_()
+        expected = SCALE / 2 * float(one[0] @ other[0]) - SCALE * LEVEL
+        assert scorer.score([pair])[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_late_reads_a_query_once_for_all_its_passages_and_every_text_by_itself(tiny_encoder, monkeypatch):
+    scorer = PairScorer.load(str(tiny_encoder), device="cpu")
+    alone = [scorer.score([pair])[0] for pair in [("a cat", "the dog"), ("a cat", "write"), ("read", "write")]]
+    seen = []
+    encode = type(scorer.model)._encode
+
+    def watched(self, **inputs):
+        seen.append(inputs["packing"].lengths)
+        return encode(self, **inputs)
+
+    monkeypatch.setattr(type(scorer.model), "_encode", watched)
+    together = scorer.score([("a cat", "the dog"), ("a cat", "write"), ("read", "write")])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert len(seen) == 1 and len(seen[0]) == 5  # two queries, three passages
+    assert _halves([0, 7, 2, 2, 2], 2) == ([0, 7, 2], [0, 2])  # an empty passage between doubled separators
+
+
 def test_a_training_starts_with_scores_around_nought(encoders):
-    for folder in encoders.values():
-        checkpoint = open_reranker(str(folder), asked=Asked(pooling=MAXSIM))
+    for folder, pooling in product(encoders.values(), COMPARING):
+        checkpoint = open_reranker(str(folder), asked=Asked(pooling=pooling))
         batch = TokenBatch.of(checkpoint.pair_tokenizer().encode(PAIRS))
         for packed in (False, True):
             model = checkpoint.load(for_training=True, like=batch, packed=packed)
@@ -119,7 +173,7 @@ def test_losses_of_single_pairs_learn_as_fast_as_under_a_plain_head(tiny_encoder
         ({"query": f"find the {c} {a}", "doc": f"a {c} {b}", "label": int(a == b)} for c in C for a in A for b in A),
     )
     losses = {}
-    for pooling in (MAXSIM, PLAIN):
+    for pooling in (LATE, JOINT, PLAIN):
         words = (
             f"train -m {tiny_encoder} --train_data {tmp_path}/rows.jsonl --output_dir {tmp_path}/{pooling} --loss mse"
         )
@@ -129,12 +183,12 @@ def test_losses_of_single_pairs_learn_as_fast_as_under_a_plain_head(tiny_encoder
         assert main(words.split()) == 0
         state = json.loads((tmp_path / pooling / "trainer_state.json").read_text())
         losses[pooling] = state["log_history"][0]["loss"]
-    assert losses[MAXSIM] < 1.5 * losses[PLAIN]
+    assert max(losses[LATE], losses[JOINT]) < 1.5 * losses[PLAIN]
 
 
 def test_words_of_the_layout_in_a_text_are_not_taken_for_it(encoders):
     for name, word in (("bert", "[SEP]"), ("xlmr", "</s>"), ("modernbert", "[SEP]")):
-        checkpoint = open_reranker(str(encoders[name]), asked=Asked(pooling=MAXSIM))
+        checkpoint = open_reranker(str(encoders[name]))
         pairs = [(f"{word} cat", "the cat"), (f"cat {word} the", f"the {word} dog"), ("cat", "the dog")]
         border = checkpoint.recipe.separator
         counts = {list(ids).count(border) for ids, _ in checkpoint.pair_tokenizer().encode(pairs)}
@@ -148,17 +202,19 @@ def test_a_tokenizer_that_puts_nothing_between_the_two_gets_another_head(tiny_en
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=bare, **special).save_pretrained(tmp_path / "bare")
     assert open_reranker(str(tmp_path / "bare")).kind == "new_head"
-    with pytest.raises(UserError, match="no token that separates"):
-        open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=MAXSIM))
+    for pooling in COMPARING:
+        with pytest.raises(UserError, match=f"--pooling {pooling}: .* no token that separates"):
+            open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=pooling))
 
 
 def test_another_head_in_its_place_leaves_nothing_of_its_code(tiny_encoder, tmp_path):
     checkpoint = open_reranker(str(tiny_encoder))
-    save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / "maxsim")
-    for pooling in (PLAIN, "mean"):
-        checkpoint = open_reranker(str(tmp_path / "maxsim"), asked=Asked(pooling=pooling), trust_remote_code=True)
+    save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / "late")
+    for pooling in (PLAIN, "mean", JOINT):
+        checkpoint = open_reranker(str(tmp_path / "late"), asked=Asked(pooling=pooling), trust_remote_code=True)
         save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / pooling)
-        assert not json.loads((tmp_path / pooling / "config.json").read_text()).get("auto_map")
+        told = json.loads((tmp_path / pooling / "config.json").read_text())
+        assert bool(told.get("auto_map")) == (pooling == JOINT) and told.get("sharprank", {}).get("whole") is None
         PairScorer.load(str(tmp_path / pooling), device="cpu").score(PAIRS)
 
 
@@ -170,12 +226,13 @@ def test_a_long_pair_among_short_ones_is_not_what_all_are_padded_to():
 
 
 def test_an_encoder_without_a_head_gets_it_unless_another_is_asked_for(tiny_encoder, tiny_bert, tiny_qwen3):
-    assert open_reranker(str(tiny_encoder)).recipe.pooling == MAXSIM
+    assert open_reranker(str(tiny_encoder)).recipe.pooling == LATE
+    assert open_reranker(str(tiny_encoder), asked=Asked(pooling=JOINT)).recipe.pooling == JOINT
     assert open_reranker(str(tiny_encoder), asked=Asked(pooling=PLAIN)).kind == "new_head"
     assert open_reranker(str(tiny_bert)).kind == "head"
     assert open_reranker(str(tiny_qwen3)).kind == "answers"
     with pytest.raises(UserError, match="no token that separates"):
-        open_reranker(str(tiny_qwen3), asked=Asked(pooling=MAXSIM))
+        open_reranker(str(tiny_qwen3), asked=Asked(pooling=LATE))
 
 
 def test_a_new_head_is_said_to_be_untrained_and_a_saved_one_is_not(tiny_encoder, tmp_path, capsys):
@@ -183,18 +240,19 @@ def test_a_new_head_is_said_to_be_untrained_and_a_saved_one_is_not(tiny_encoder,
     model = drawn(checkpoint)
     save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
     again = open_reranker(str(tmp_path))
-    assert (again.trained, again.recipe.pooling, again.recipe.separator) == (True, MAXSIM, checkpoint.recipe.separator)
+    assert (again.trained, again.recipe.pooling, again.recipe.separator) == (True, LATE, checkpoint.recipe.separator)
     scores = PairScorer.load(str(tmp_path), device="cpu").score(PAIRS)
-    np.testing.assert_allclose(scores, by_hand(tiny_encoder, model.score), atol=1e-4)
+    np.testing.assert_allclose(scores, by_hand(tiny_encoder, model), atol=1e-4)
     assert "untrained" not in capsys.readouterr().err
     checkpoint.load()
     assert "compares tokens and is untrained" in capsys.readouterr().err
     assert open_reranker(str(tmp_path), asked=Asked(pooling=PLAIN)).trained is False
 
 
+@pytest.mark.parametrize("pooling", COMPARING)
 @pytest.mark.parametrize("family", ["bert", "xlmr", "modernbert"])
-def test_transformers_loads_it_with_the_code_beside_it(encoders, family, tmp_path):
-    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=MAXSIM))
+def test_transformers_loads_it_with_the_code_beside_it(encoders, family, pooling, tmp_path):
+    checkpoint = open_reranker(str(encoders[family]), asked=Asked(pooling=pooling))
     model = drawn(checkpoint)
     save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, trust_remote_code=True).eval()
@@ -202,7 +260,7 @@ def test_transformers_loads_it_with_the_code_beside_it(encoders, family, tmp_pat
     encoded = tokenizer([q for q, _ in PAIRS], [p for _, p in PAIRS], padding=True, return_tensors="pt")
     with torch.no_grad():
         found = loaded(**encoded).logits[:, 0]
-    np.testing.assert_allclose(found, by_hand(encoders[family], model.score), atol=1e-4)
+    np.testing.assert_allclose(found, by_hand(encoders[family], model), atol=1e-4)
 
 
 def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(tiny_encoder, tmp_path):

@@ -32,6 +32,7 @@ def test_a_new_head_learns_slower_in_a_wide_model_and_a_trained_one_slowly_in_an
     assert learning_rate(head_is_new=True, width=64) == choices.NEW_HEAD_LEARNING_RATE
     assert learning_rate(head_is_new=True, width=384) == choices.NEW_HEAD_LEARNING_RATE
     assert learning_rate(head_is_new=True, width=768) == choices.NEW_HEAD_LEARNING_RATE / 4
+    assert learning_rate(head_is_new=True, width=768, ranks_already=True) == choices.RANKING_HEAD_LEARNING_RATE / 4
     assert learning_rate(head_is_new=False, width=384) == learning_rate(head_is_new=False, width=1024) == 2e-5
 
 
@@ -65,12 +66,15 @@ def test_dropout_goes_where_a_new_head_sees_no_query_often():
     assert "dropout" not in values(facts_of(head_is_new=False, num_queries=50_000))
 
 
-def test_similarities_teach_a_new_head_and_no_trained_one():
+def test_similarities_teach_a_new_head_and_none_that_ranks_already_or_was_trained():
     assert values(facts_of(has_similarities=True))["distillation_weight"] == choices.SIMILARITIES_WEIGHT
     assert values(facts_of(has_similarities=True))["teacher_temperature"] == choices.SIMILARITIES_TEMPERATURE
     assert not {"distillation_weight", "teacher_temperature"} & set(values(facts_of(has_similarities=False)))
     assert not {"distillation_weight", "teacher_temperature"} & set(
         values(facts_of(has_similarities=True, head_is_new=False))
+    )
+    assert not {"distillation_weight", "teacher_temperature"} & set(
+        values(facts_of(has_similarities=True, ranks_already=True))
     )
 
 
@@ -117,7 +121,7 @@ def run_of(folder) -> dict:
 
 def test_one_line_says_what_was_chosen_and_why_and_it_is_recorded(words, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(settle, "bf16_is_fast", lambda device: True)
-    assert main(words()) == 0
+    assert main(words("--pooling", "mean")) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("chosen")]
     rate = learning_rate(head_is_new=True, width=32)
     for part in (
@@ -132,6 +136,14 @@ def test_one_line_says_what_was_chosen_and_why_and_it_is_recorded(words, tmp_pat
     assert run["settings"]["learning_rate"] == run["chosen"]["learning_rate"]["value"] == rate
     assert run["settings"]["distillation_weight"] == 1 and run["settings"]["bf16"] is True
     assert f"Chosen by itself: `--learning_rate {rate:g}" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_head_that_ranks_already_takes_smaller_steps_and_learns_labels_alone(words, tmp_path, capsys):
+    assert main(words()) == 0
+    rate = learning_rate(head_is_new=True, width=32, ranks_already=True)
+    assert f"--learning_rate {rate:g} (new head that ranks already, width 32)" in capsys.readouterr().err
+    settings = run_of(tmp_path / "out")["settings"]
+    assert (settings["pooling"], settings["learning_rate"], settings["distillation_weight"]) == ("late", rate, None)
 
 
 def test_flags_and_configuration_files_win(words, tmp_path, monkeypatch, capsys):
@@ -158,7 +170,7 @@ def test_a_run_that_continues_keeps_what_it_chose_when_it_began(words, tmp_path,
     monkeypatch.setattr(settle, "bf16_is_fast", lambda device: True)
     assert main(words()) == 0
     before = run_of(tmp_path / "out")
-    monkeypatch.setattr(choices, "NEW_HEAD_LEARNING_RATE", 1.0)
+    monkeypatch.setattr(choices, "RANKING_HEAD_LEARNING_RATE", 1.0)
     monkeypatch.setattr(choices, "GROUPS_A_STEP", ((0, 4),))
     monkeypatch.setattr(settle, "bf16_is_fast", lambda device: False)
     assert main(words()) == 0
@@ -187,21 +199,21 @@ NOT_TAUGHT = {
 
 @pytest.mark.parametrize("case", NOT_TAUGHT, ids=list(NOT_TAUGHT))
 def test_without_the_miners_similarities_a_new_head_learns_the_labels_alone(case, words, tmp_path):
-    assert main(words(rows=NOT_TAUGHT[case](similar_rows(20)))) == 0
+    assert main(words("--pooling", "mean", rows=NOT_TAUGHT[case](similar_rows(20)))) == 0
     assert run_of(tmp_path / "out")["settings"]["distillation_weight"] is None
 
 
 def test_a_row_that_lacks_a_similarity_keeps_them_from_teaching_and_that_is_said(words, tmp_path, capsys):
     rows = similar_rows(20)
     rows[3]["neg_similarity"][1] = None
-    assert main(words(rows=rows)) == 0
+    assert main(words("--pooling", "mean", rows=rows)) == 0
     assert "note: 1 of 20 queries have passages without the miner's similarity" in capsys.readouterr().err
     assert run_of(tmp_path / "out")["settings"]["distillation_weight"] is None
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
 def test_losses_that_take_pairs_one_by_one_get_no_teacher_by_themselves(loss, words, tmp_path):
-    assert main(words("--loss", loss)) == 0
+    assert main(words("--loss", loss, "--pooling", "mean")) == 0
     assert run_of(tmp_path / "out")["settings"]["distillation_weight"] is None
 
 

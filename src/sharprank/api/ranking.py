@@ -23,7 +23,7 @@ from sharprank.models.kinds import PLAIN, Asked, separator_of
 from sharprank.models.lora import Lora
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import Prompt
-from sharprank.models.scored import MAXSIM, pooled_from
+from sharprank.models.scored import COMPARING, pooled_from
 from sharprank.models.scoring import PairScorer
 from sharprank.models.windows import WindowRule
 from sharprank.progress import say
@@ -74,9 +74,10 @@ class AutoModelForRanking(nn.Module):
         Asked(pooling=pooling_method).check()
         if pooling_method not in (None, PLAIN, getattr(model, "pooling", None)):
             separator = separator_of(tokenizer, model.config)
-            if pooling_method == MAXSIM and separator is None:
+            if pooling_method in COMPARING and separator is None:
                 raise UserError(
-                    f"pooling_method {MAXSIM!r}: no token separates query and passage", fix="use mean, cls or last"
+                    f"pooling_method {pooling_method!r}: no token separates query and passage",
+                    fix="use mean, cls or last",
                 )
             model = pooled_from(model, str(pooling_method), separator=separator)
         self.device = choose_device(device)
@@ -180,7 +181,7 @@ class AutoModelForRanking(nn.Module):
         """
         length = check_max_length(None, self.model.config, self.tokenizer, trained=max_length or self.max_length)
         where = next(self.model.parameters())
-        guarded = getattr(self.model, "pooling", None) == MAXSIM
+        guarded = getattr(self.model, "pooling", None) in COMPARING
         tokenizer = PairTokenizer(self.tokenizer, max_length=length, prompt=self.prompt, guarded=guarded)
         scorer = PairScorer(self.model, tokenizer, device=where.device, dtype=where.dtype)
         if batch_size is not None:

@@ -17,11 +17,12 @@ import torch
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs
 from sharprank.models.compatibility import LOADS_WITH
+from sharprank.models.encoder_config import pooling_of_layout
 from sharprank.models.head import add_mean_layer
 from sharprank.models.kinds import Asked, check_head, kind_of, recipe_of
 from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
-from sharprank.models.maxsim import can_carry_code, forget_code
+from sharprank.models.maxsim import LATE, can_carry_code, forget_code
 from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
 from sharprank.models.packing import (
     enable_packing,
@@ -33,7 +34,7 @@ from sharprank.models.packing import (
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import answer_ids
 from sharprank.models.recipe import KEY, Recipe, stored_recipe
-from sharprank.models.scored import MAXSIM, answering_class, pooled_class, read_answers
+from sharprank.models.scored import COMPARING, answering_class, pooled_class, read_answers
 from sharprank.progress import say
 
 DEFAULT_MAX_LENGTH = 512
@@ -84,7 +85,7 @@ class Checkpoint:
             max_length=length,
             query_max_length=query_max_length,
             prompt=self.recipe.prompt,
-            guarded=self.recipe.pooling == MAXSIM,
+            guarded=self.recipe.pooling in COMPARING,
         )
 
     def load(
@@ -119,11 +120,11 @@ class Checkpoint:
             assert self.recipe.prompt is not None
             read_answers(model, answer_ids(self.recipe.prompt, self.tokenizer))
         if not self.trained and not for_training:
-            head = "compares tokens and" if self.recipe.pooling == MAXSIM else f"(seed {seed})"
+            head = "compares tokens and" if self.recipe.pooling in COMPARING else f"(seed {seed})"
             say(f"note: {self.name} has no classification head; its new head {head} is untrained")
         if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
             say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
-        if like is not None and not self.trained and self.recipe.pooling == MAXSIM:
+        if like is not None and not self.trained and self.recipe.pooling in COMPARING:
             model.score.centre(_scores(model, like))
         if self.adapter is not None:
             return load_adapter(model, self.adapter, trainable=lora is not None)
@@ -135,8 +136,8 @@ class Checkpoint:
         """What else loads what is saved of this model, or of an adapter of it; a sentence or two."""
         if adapter:
             return LOADS_WITH["adapter" if self.recipe.pooling is None else "adapter with a head"]
-        if self.recipe.pooling == MAXSIM:
-            return LOADS_WITH[MAXSIM if can_carry_code(self._class()) else f"{MAXSIM} without code"]
+        if self.recipe.pooling in COMPARING:
+            return LOADS_WITH["comparing" if can_carry_code(self._class()) else "comparing without code"]
         return LOADS_WITH[self.kind]
 
     @property
@@ -209,8 +210,10 @@ def open_reranker(
     kind, trained = kind_of(config, recipe, asked, tokenizer)
     recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name)
     check_head(config, recipe, kind, name=name)
-    if recipe.pooling != MAXSIM:
+    if recipe.pooling not in COMPARING:
         forget_code(config)
+    elif recipe.pooling == LATE and recipe.whole is None:
+        recipe = replace(recipe, whole=pooling_of_layout(path, cache_dir=cache_dir))
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if kind != "answers":

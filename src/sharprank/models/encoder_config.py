@@ -31,6 +31,7 @@ _OLD_POOLING_KEYS = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
 }
+_CLS_KEYS = [key for key, mode in _OLD_POOLING_KEYS.items() if mode == "cls"]
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize", "Dropout"}
 _PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
@@ -107,6 +108,13 @@ def read_encoder_config(
     if pooling is not None:
         changes |= {"pooling": pooling, "source": "--pooling_method"}
     return _checked(replace(own, **changes))
+
+
+def pooling_of_layout(path: str, *, cache_dir: str | None = None) -> str:
+    """How the files beside an encoder say that whole texts are pooled: "cls", and in every other case "mean"."""
+    found = _read_json(path, "1_Pooling/config.json", cache_dir)
+    modes = [] if not isinstance(found, dict) else [found.get("pooling_mode"), *map(found.get, _CLS_KEYS)]
+    return "cls" if any(mode in ("cls", True) for mode in modes) else "mean"
 
 
 def _checked(config: EncoderConfig) -> EncoderConfig:

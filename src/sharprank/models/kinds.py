@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.models.maxsim import LATE
 from sharprank.models.packing import is_decoder
 from sharprank.models.pair_text import pair_layout
 from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
 from sharprank.models.recipe import Recipe
-from sharprank.models.scored import HEADS, MAXSIM
+from sharprank.models.scored import COMPARING, HEADS
 from sharprank.progress import say
 
 PLAIN = "plain"
@@ -62,7 +63,7 @@ def kind_of(config: Any, recipe: Recipe, asked: Asked, tokenizer: Any) -> tuple[
 
 
 def separator_of(tokenizer: Any, config: Any) -> int | None:
-    """The token that ends the query in a pair, as `maxsim` has to know it; None where nothing tells the two apart."""
+    """The token that ends the query in a pair, for heads that compare tokens; None where nothing marks it."""
     if tokenizer.sep_token_id is None or is_decoder(config) or config.is_encoder_decoder:
         return None
     layout = pair_layout(tokenizer)
@@ -74,11 +75,12 @@ def separator_of(tokenizer: Any, config: Any) -> int | None:
 def recipe_of(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, config: Any, *, name: str) -> Recipe:
     """The stored recipe with what is asked for in its place, and a prompt where a language model has none."""
     if kind == "pooled":
-        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or MAXSIM)
+        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or LATE)
         separator = recipe.separator or separator_of(tokenizer, config)
-        recipe = replace(recipe, separator=separator if recipe.pooling == MAXSIM else None)
+        whole = recipe.whole if recipe.pooling == LATE else None
+        recipe = replace(recipe, separator=separator if recipe.pooling in COMPARING else None, whole=whole)
     elif asked.pooling == PLAIN:
-        recipe = replace(recipe, pooling=None, separator=None)
+        recipe = replace(recipe, pooling=None, separator=None, whole=None)
     if asked.prompt is not None:
         recipe = replace(recipe, prompt=read_prompt(asked.prompt))
     if kind == "answers" and recipe.prompt is None:
@@ -105,9 +107,10 @@ def check_head(config: Any, recipe: Recipe, kind: str, *, name: str) -> None:
         raise UserError(
             f"--pooling cls: the first token of {config.model_type} sees nothing but itself", fix="use last or mean"
         )
-    if recipe.pooling == MAXSIM and (recipe.prompt is not None or recipe.separator is None):
+    if recipe.pooling in COMPARING and (recipe.prompt is not None or recipe.separator is None):
         raise UserError(
-            f"--pooling {MAXSIM}: {name} has no token that separates query and passage", fix="use mean, last or plain"
+            f"--pooling {recipe.pooling}: {name} has no token that separates query and passage",
+            fix="use mean, last or plain",
         )
     if kind == "answers" and (recipe.prompt is None or recipe.prompt.yes is None):
         raise UserError(f"the prompt of {name} has no answer 'yes'", fix="name one, or use --pooling last")

@@ -1,21 +1,28 @@
-"""A scoring head that compares tokens: every query token with the passage token most like it, after joint encoding.
+"""A scoring head that compares tokens: every query token with the passage token most like it.
 
-An encoder trained to be searched with (most embedding models) puts tokens of like meaning close to each other, also
-when query and passage are read together. So such an encoder ranks before any training, and what training adds, it adds
-to that: a weight for every query token, and a linear map of the mean state, both zero at first.
+An encoder trained to be searched with (most embedding models) puts tokens of like meaning close to each other, so such
+an encoder ranks before any training, and what training adds, it adds to that. Two ways of reading:
+
+- `late`: query and passage are read apart, each as the encoder was trained to read a text, and compared afterwards,
+  token by token and as wholes (the cosine of the two pooled texts). A query is read once for its passages of a batch.
+- `maxsim`: both are read together, each token seeing all others, and compared token by token.
+
+What training adds beside the encoder's own weights: a weight for every query token and linear maps of the pooled
+states, all zero at first.
 
 This module is copied into every checkpoint with such a head, as the code that transformers loads with
 `trust_remote_code=True`; it therefore imports nothing of ours.
 
-Source: ColBERT's MaxSim (Khattab and Zaharia, SIGIR 2020), over jointly encoded pairs as in CEDR (MacAvaney et al.,
-SIGIR 2019).
+Source: ColBERT's MaxSim (Khattab and Zaharia, SIGIR 2020); over jointly encoded pairs as in CEDR (MacAvaney et al.,
+SIGIR 2019); tokens and whole texts together as in BGE-M3's hybrid score (Chen et al., 2024, arXiv 2402.03216).
 
-Shapes: T tokens of all sequences, B sequences, H hidden size, L tokens of the longest sequence, Q of its query.
+Shapes: T tokens of all sequences, B pairs, H hidden size, L tokens of the longest passage, Q of the longest query.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +31,8 @@ import torch.nn.functional as F
 from torch import nn
 
 SCALE = 20.0
-"""What a similarity (-1 to 1) counts in a score: the inverse of the temperature embedding models are trained with."""
+"""What a similarity (-1 to 1) counts in a score: the inverse of the temperature embedding models are trained with. With
+two similarities each counts half of it."""
 
 LEVEL = 0.7
 """The similarity that scores 0 at the start, MiniLM's between best matches; training begins with its own data's."""
@@ -32,69 +40,112 @@ LEVEL = 0.7
 CODE = "modeling_maxsim"
 """The name of this module beside a checkpoint."""
 
+JOINT, LATE = "maxsim", "late"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A text's tokens, without the special token on either side: `start` to `end` among all tokens."""
+
+    start: int
+    end: int
+
 
 class MaxSimHead(nn.Module):
-    """Token states to one score a sequence.
+    """Token states to one score a pair.
 
     Args:
         hidden_size: H.
-        separator: id of the token that ends the query; the same token may stand before and after the passage.
+        pools: how the whole of a text is read, "mean" or "cls" (its first token), for `late`; None for `maxsim`.
     """
 
-    def __init__(self, hidden_size: int, separator: int) -> None:
+    def __init__(self, hidden_size: int, pools: str | None) -> None:
         super().__init__()
-        self.separator = separator
+        self.pools = pools
         self.scale = nn.Parameter(torch.tensor([SCALE]))
         self.weigh = nn.Linear(hidden_size, 1)
-        self.linear = nn.Linear(hidden_size, 1)
+        if pools is None:
+            self.of_pair = nn.Linear(hidden_size, 1)
+        else:
+            self.whole = nn.Parameter(torch.tensor([SCALE]))
+            self.of_query = nn.Linear(hidden_size, 1)
+            self.of_passage = nn.Linear(hidden_size, 1)
+
+    @property
+    def _level(self) -> nn.Linear:
+        """The map whose bias moves all scores."""
+        return self.of_pair if self.pools is None else self.of_passage
 
     def reset(self) -> None:
-        """The start: all query tokens count alike, and nothing else counts; scores are around 0."""
-        nn.init.constant_(self.scale, SCALE)
-        for linear in (self.weigh, self.linear):
+        """The start: all query tokens count alike, and only similarities count; scores are around 0."""
+        for linear in self.children():
+            assert isinstance(linear, nn.Linear)
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
-        nn.init.constant_(self.linear.bias, -SCALE * LEVEL)
+        nn.init.constant_(self._level.bias, -SCALE * LEVEL)
+        scales = [self.scale] if self.pools is None else [self.scale, self.whole]
+        for scale in scales:
+            nn.init.constant_(scale, SCALE / len(scales))
 
     @torch.no_grad()
     def centre(self, scores: torch.Tensor) -> None:
         """Move the start so that scores like these have mean 0: what an encoder takes for alike differs."""
-        self.linear.bias.sub_(scores.float().mean())
+        self._level.bias.sub_(scores.float().mean())
 
-    def forward(self, states_TH: torch.Tensor, ids_T: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        """Scores [B, 1], computed in float32 whatever the precision around it.
+    def forward(self, states_TH: torch.Tensor, queries: list[Span], passages: list[Span]) -> torch.Tensor:
+        """Scores [B, 1] of pairs, computed in float32 whatever the precision around it.
 
         Args:
-            ids_T: the tokens, sequence after sequence: first token, query, separator, passage, separator.
-            lengths_B: tokens of each sequence.
+            queries, passages: where the two texts of every pair are; pairs may share a query.
         """
-        lengths = lengths_B.tolist()
         places: list[int] = []
         scores: list[torch.Tensor] = []
         with torch.autocast(states_TH.device.type, enabled=False):
-            for some in _alike(lengths):
-                index_BL, real_BL = _positions(lengths, some, device=states_TH.device)
-                ids_BL = ids_T[index_BL].masked_fill(~real_BL, self.separator)
+            for some in _alike([span.end - span.start + 1 for span in passages]):
                 places += some
-                scores.append(self._scores(states_TH[index_BL].float(), ids_BL, real_BL))
+                rows = ([spans[place] for place in some] for spans in (queries, passages))
+                scores.append(self._scores(states_TH, *rows))
         back_B = torch.tensor(places, device=states_TH.device).argsort()
         return torch.cat(scores)[back_B]
 
-    def _scores(self, states_BLH: torch.Tensor, ids_BL: torch.Tensor, real_BL: torch.Tensor) -> torch.Tensor:
-        """Scores [B, 1] of sequences as padded rows; the padding's ids are separators."""
-        is_end_BL = ids_BL == self.separator
-        in_query_BL = is_end_BL.cumsum(1) == 0
-        is_passage_BL = ~in_query_BL & ~is_end_BL
-        longest = int(in_query_BL.sum(1).max())
-        is_query_BQ = in_query_BL[:, 1:longest]  # the first token is the query's only as far as its place goes
-        unit_BLH = F.normalize(states_BLH, dim=-1)
-        sims_BQL = unit_BLH[:, 1:longest] @ unit_BLH.transpose(1, 2)
+    def _scores(self, states_TH: torch.Tensor, queries: list[Span], passages: list[Span]) -> torch.Tensor:
+        """Scores [B, 1] of pairs whose texts are laid out as padded rows."""
+        query_BQH, is_query_BQ = _rows(states_TH, queries)
+        passage_BLH, is_passage_BL = _rows(states_TH, passages)
+        sims_BQL = F.normalize(query_BQH, dim=-1) @ F.normalize(passage_BLH, dim=-1).transpose(1, 2)
         best_BQ = sims_BQL.masked_fill(~is_passage_BL.unsqueeze(1), -1.0).amax(-1)
-        logits_BQ = _linear(self.weigh, states_BLH[:, 1:longest]).squeeze(-1)
+        logits_BQ = _linear(self.weigh, query_BQH).squeeze(-1)
         weights_BQ = logits_BQ.masked_fill(~is_query_BQ, -1e9).softmax(-1) * is_query_BQ
-        matched_B1 = (weights_BQ * best_BQ).sum(1, keepdim=True)
-        mean_BH = (states_BLH * real_BL.unsqueeze(-1)).sum(1) / real_BL.sum(1, keepdim=True)
-        return self.scale.float() * matched_B1 + _linear(self.linear, mean_BH)
+        matched_B1 = self.scale.float() * (weights_BQ * best_BQ).sum(1, keepdim=True)
+        if self.pools is None:
+            pair = [Span(query.start, passage.end) for query, passage in zip(queries, passages, strict=True)]
+            return matched_B1 + _linear(self.of_pair, _mean(states_TH, pair))
+        query_BH, passage_BH = (self._pooled(states_TH, spans) for spans in (queries, passages))
+        alike_B1 = F.cosine_similarity(query_BH, passage_BH).unsqueeze(-1)
+        mapped_B1 = _linear(self.of_query, query_BH) + _linear(self.of_passage, passage_BH)
+        return matched_B1 + self.whole.float() * alike_B1 + mapped_B1
+
+    def _pooled(self, states_TH: torch.Tensor, spans: list[Span]) -> torch.Tensor:
+        """Whole texts, special tokens included: [B, H]."""
+        if self.pools == "cls":
+            return states_TH[[span.start - 1 for span in spans]].float()
+        return _mean(states_TH, spans)
+
+
+def _mean(states_TH: torch.Tensor, spans: list[Span]) -> torch.Tensor:
+    """Mean state of texts and the special tokens around them: [B, H]."""
+    rows_BLH, real_BL = _rows(states_TH, [Span(span.start - 1, span.end + 1) for span in spans])
+    return (rows_BLH * real_BL.unsqueeze(-1)).sum(1) / real_BL.sum(1, keepdim=True)
+
+
+def _rows(states_TH: torch.Tensor, spans: list[Span]) -> tuple[torch.Tensor, torch.Tensor]:
+    """States of texts as padded rows in float32, [B, L, H], and which are real (bool [B, L]); padding is some state."""
+    device = states_TH.device
+    starts_B1 = torch.tensor([span.start for span in spans], device=device).unsqueeze(1)
+    lengths_B1 = torch.tensor([span.end - span.start for span in spans], device=device).unsqueeze(1)
+    steps_L = torch.arange(max(1, max(span.end - span.start for span in spans)), device=device)
+    real_BL = steps_L < lengths_B1
+    return states_TH[starts_B1 + steps_L.where(real_BL, 0)].float(), real_BL
 
 
 def _linear(layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
@@ -114,28 +165,33 @@ def _alike(lengths: list[int]) -> list[list[int]]:
     return list(by_size.values())
 
 
-def _positions(lengths: list[int], some: list[int], *, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the tokens of some sequences are [B, L] (padding: at their first), and which are real (bool [B, L])."""
-    ends = torch.tensor(lengths, device=device).cumsum(0)[some]
-    lengths_B1 = torch.tensor([lengths[place] for place in some], device=device).unsqueeze(1)
-    steps_L = torch.arange(max(lengths[place] for place in some), device=device)
-    real_BL = steps_L < lengths_B1
-    return ends.unsqueeze(1) - lengths_B1 + steps_L.where(real_BL, 0), real_BL
+def _halves(ids: list[int], separator: int) -> tuple[list[int], list[int]]:
+    """A pair's ids as two sequences, each with the special tokens that stand around a text of its own.
+
+    >>> _halves([0, 7, 8, 2, 9, 2], 2), _halves([0, 7, 2, 2, 9, 2], 2)
+    (([0, 7, 8, 2], [0, 9, 2]), ([0, 7, 2], [0, 9, 2]))
+    """
+    border = ids.index(separator)
+    rest = border + 1
+    while rest < len(ids) - 1 and ids[rest] == separator:
+        rest += 1
+    return ids[: border + 1], [ids[0], *ids[rest:]]
 
 
 class MaxSim:
     """Mixed in before an encoder class: the encoder with this head, whose `logits` are [B, 1].
 
-    The configuration says under `sharprank` which token separates query and passage.
+    The configuration says under `sharprank` how it reads (`pooling`), which token separates query and passage, and for
+    `late` how whole texts are pooled (`whole`). Pairs come as every cross-encoder takes them, in one sequence.
     """
-
-    pooling = "maxsim"
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         if getattr(self, "pooler", None) is not None:
             self.pooler = None  # it would be weights without a gradient
-        self.score = MaxSimHead(config.hidden_size, config.sharprank["separator"])
+        told = config.sharprank
+        self.pooling, self.separator = told["pooling"], told["separator"]
+        self.score = MaxSimHead(config.hidden_size, told.get("whole", "mean") if self.pooling == LATE else None)
         self.post_init()  # type: ignore[attr-defined]
 
     def _init_weights(self, module: Any) -> None:
@@ -146,16 +202,75 @@ class MaxSim:
     def forward(self, input_ids: Any = None, attention_mask: Any = None, packing: Any = None, **inputs: Any) -> Any:
         from transformers.modeling_outputs import SequenceClassifierOutput
 
-        inputs = {**inputs, "return_dict": True, **({} if packing is None else {"packing": packing})}
-        output = super().forward(input_ids=input_ids, attention_mask=attention_mask, **inputs)  # type: ignore[misc]
         if packing is not None:
-            lengths = torch.diff(packing.cu_seqlens).long()
-            scores = self.score(output.last_hidden_state[0], input_ids[0], lengths)
+            pairs = _split(input_ids[0].tolist(), packing.lengths)
         else:
             real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-            tokens = real.bool()
-            scores = self.score(output.last_hidden_state[tokens], input_ids[tokens], real.long().sum(1))
-        return SequenceClassifierOutput(logits=scores)
+            pairs = _split(input_ids[real.bool()].tolist(), real.sum(1).tolist())
+        if self.pooling == LATE:
+            texts, queries, passages = self._apart(pairs)
+            states_TH = self._read(texts, input_ids.device, packing=packing, **inputs)
+        else:
+            queries, passages = self._together(pairs)
+            states = self._encode(input_ids=input_ids, attention_mask=attention_mask, packing=packing, **inputs)
+            states_TH = states[0] if packing is not None else states[real.bool()]
+        return SequenceClassifierOutput(logits=self.score(states_TH, queries, passages))
+
+    def _together(self, pairs: list[list[int]]) -> tuple[list[Span], list[Span]]:
+        """Where the two texts of each pair are."""
+        queries, passages, start = [], [], 0
+        for ids in pairs:
+            query, passage = _halves(ids, self.separator)
+            queries.append(Span(start + 1, start + len(query) - 1))
+            start += len(ids)
+            passages.append(Span(start - len(passage) + 1, start - 1))
+        return queries, passages
+
+    def _apart(self, pairs: list[list[int]]) -> tuple[list[list[int]], list[Span], list[Span]]:
+        """The texts to read, every query once, and where the two texts of each pair will be."""
+        texts: list[list[int]] = []
+        ends = [0]
+        read: dict[tuple[int, ...], Span] = {}
+
+        def add(text: list[int]) -> Span:
+            texts.append(text)
+            ends.append(ends[-1] + len(text))
+            return Span(ends[-2] + 1, ends[-1] - 1)
+
+        queries, passages = [], []
+        for ids in pairs:
+            query, passage = _halves(ids, self.separator)
+            key = tuple(query)
+            if key not in read:
+                read[key] = add(query)
+            queries.append(read[key])
+            passages.append(add(passage))
+        return texts, queries, passages
+
+    def _read(
+        self, texts: list[list[int]], device: Any, *, packing: Any = None, position_ids: Any = None, **inputs: Any
+    ) -> torch.Tensor:
+        """States [T, H] of texts, each read by itself: as one pack where pairs came as one, else as padded rows."""
+        lengths = [len(text) for text in texts]
+        if packing is not None:
+            ids = torch.tensor([[token for text in texts for token in text]], device=device)
+            steps = torch.cat([torch.arange(length) for length in lengths]).to(device)
+            inputs = {"position_ids": (steps + position_ids[0, 0]).unsqueeze(0), "packing": packing.of(lengths, device)}
+            return self._encode(input_ids=ids, token_type_ids=self._one_type(ids), **inputs)[0]
+        pad = getattr(self.config, "pad_token_id", None)  # type: ignore[attr-defined]
+        longest = max(lengths)
+        ids = torch.tensor([text + [pad or 0] * (longest - len(text)) for text in texts], device=device)
+        real = torch.arange(longest, device=device) < torch.tensor(lengths, device=device).unsqueeze(1)
+        inputs = {"attention_mask": real.long(), "token_type_ids": self._one_type(ids)}
+        return self._encode(input_ids=ids, **inputs)[real]
+
+    def _one_type(self, ids: torch.Tensor) -> torch.Tensor | None:
+        """Token types of a text by itself; None where the encoder knows no types."""
+        return torch.zeros_like(ids) if getattr(self.config, "type_vocab_size", 0) else None  # type: ignore[attr-defined]
+
+    def _encode(self, **inputs: Any) -> torch.Tensor:
+        told = {name: value for name, value in inputs.items() if value is not None}
+        return super().forward(**{**told, "return_dict": True}).last_hidden_state  # type: ignore[misc]
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
         """As transformers does, and beside it this module, so that other libraries can load the head as well."""
@@ -163,6 +278,15 @@ class MaxSim:
         if kwargs.get("is_main_process", True):
             write_code(Path(save_directory), encoder=type(self).__name__)
         return done
+
+
+def _split(ids: list[int], lengths: Any) -> list[list[int]]:
+    """Sequences of these lengths, which lie end to end."""
+    found, start = [], 0
+    for length in lengths:
+        found.append(ids[start : start + length])
+        start += length
+    return found
 
 
 def write_code(folder: Path, *, encoder: str) -> None:

@@ -20,28 +20,33 @@ class Recipe:
     """How a checkpoint is used.
 
     Attributes:
-        pooling: of our own head ("maxsim", "cls", "mean", "last", "weighted"); None: the family's head.
-        separator: id of the token between query and passage, for "maxsim".
+        pooling: of our own head ("late", "maxsim", "cls", "mean", "last", "weighted"); None: the family's head.
+        separator: id of the token between query and passage, for "late" and "maxsim".
+        whole: how "late" pools a whole text, "mean" or "cls"; None: by the mean.
         prompt: the words around query and passage; None: the tokenizer's own pair.
         max_length: tokens of a pair in training; None: not known.
     """
 
     pooling: str | None = None
     separator: int | None = None
+    whole: str | None = None
     prompt: Prompt | None = None
     max_length: int | None = None
 
     def store(self, config: Any) -> None:
-        """Write it into a transformers configuration; nothing is written where there is nothing to say."""
+        """Write it into a transformers configuration, in the place of an older one; nothing where nothing is to say."""
         values = {
             "pooling": self.pooling,
             "separator": self.separator,
+            "whole": self.whole,
             "prompt": None if self.prompt is None else self.prompt.to_dict(),
             "max_length": self.max_length,
         }
         told = {name: value for name, value in values.items() if value is not None}
         if told:
             setattr(config, KEY, told)
+        elif hasattr(config, KEY):
+            delattr(config, KEY)
 
 
 def stored_recipe(config: Any, *, where: str) -> Recipe:
@@ -53,7 +58,7 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
     values = getattr(config, KEY, None)
     if values is None:
         return Recipe()
-    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "separator", "prompt", "max_length"}:
+    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "separator", "whole", "prompt", "max_length"}:
         raise UserError(
             f"{where}: {KEY!r} in its config.json is {values!r}", fix="it was made by a newer sharprank: pip install -U"
         )
@@ -61,6 +66,7 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
     return Recipe(
         pooling=values.get("pooling"),
         separator=values.get("separator"),
+        whole=values.get("whole"),
         prompt=None if prompt is None else prompt_from(prompt, where=f"{where}: the prompt in its config.json"),
         max_length=values.get("max_length"),
     )

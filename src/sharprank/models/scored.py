@@ -3,8 +3,8 @@
 Two kinds, each the family's class with another ending, so that loading, saving, sharding and adapters stay
 transformers' own and the checkpoint stays one of its family:
 
-- an encoder with a head of ours (`pooled_class`): a pooling and a linear map, or `maxsim`; the encoder's weights keep
-  their own names, the head's stand beside them under `score.`;
+- an encoder with a head of ours (`pooled_class`): a pooling and a linear map, or one that compares tokens; the
+  encoder's weights keep their own names, the head's stand beside them under `score.`;
 - a language model asked for an answer (`answering_class`): its output head computes the answers' rows and no others.
 
 Both return `logits` [B, 1], take packs where their family does, and know nothing of tokenizers.
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from sharprank.models.maxsim import MaxSim
+from sharprank.models.maxsim import JOINT, LATE, MaxSim
 from sharprank.models.packing import enable_packing, reads_first_tokens
 from sharprank.models.pooling import Pooling, pool_states
 from sharprank.models.recipe import Recipe
@@ -33,8 +33,10 @@ from sharprank.models.recipe import Recipe
 POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "last_token", "weighted": "mean"}
 """Our names of the head's poolings, and how they pool tokens; "weighted" averages layers first, weights learned."""
 
-MAXSIM = MaxSim.pooling
-HEADS = (MAXSIM, *POOLINGS)
+COMPARING = (LATE, JOINT)
+"""Heads that compare tokens: they have to know where the query ends, and rank before any training."""
+
+HEADS = (*COMPARING, *POOLINGS)
 """All heads of ours, by what `--pooling` calls them."""
 
 _ST_POOLINGS = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
@@ -172,18 +174,18 @@ def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) 
     from transformers import AutoModel
 
     encoder = _class_of(AutoModel, config, trust_remote_code)
-    return _ending(MaxSim if pooling == MAXSIM else _Pooled, encoder, pooling=pooling)
+    return _ending(MaxSim, encoder) if pooling in COMPARING else _ending(_Pooled, encoder, pooling=pooling)
 
 
 def pooled_from(model: Any, pooling: str, *, separator: int | None = None, seed: int = 0) -> Any:
     """The encoder of a loaded model with a new head of ours, drawn from `seed`.
 
     Args:
-        separator: id of the token between query and passage, for `maxsim`.
+        separator: id of the token between query and passage, for heads that compare tokens.
     """
     encoder = model.base_model
     config = copy.deepcopy(encoder.config)
-    Recipe(pooling=pooling, separator=separator if pooling == MAXSIM else None).store(config)
+    Recipe(pooling=pooling, separator=separator if pooling in COMPARING else None).store(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pooled = pooled_class(config, pooling)(config)

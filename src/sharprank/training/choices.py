@@ -17,6 +17,9 @@ from typing import Any
 TRAINED_HEAD_LEARNING_RATE = 2e-5
 """Of a reranker that is fine-tuned further."""
 
+RANKING_HEAD_LEARNING_RATE = 1e-4
+"""Of a new head that ranks before any training, up to the same width: larger steps lose what it starts with."""
+
 NEW_HEAD_LEARNING_RATE, OF_WIDTH = 2e-4, 384
 """Of a model whose head is new, and the width (hidden size) up to which it is taken. Wider ones get less, by the square
 of the ratio: 5e-5 at 768 and 2.8e-5 at 1024, within what is published for such models (Devlin et al., NAACL 2019:
@@ -55,7 +58,8 @@ class Facts:
     """What the choices look at.
 
     Attributes:
-        head_is_new: the model has never ranked.
+        head_is_new: the model has never been trained to rank.
+        ranks_already: it ranks all the same, by the similarities of tokens and texts (`late`).
         width: its hidden size.
         num_queries: to train on.
         max_steps: as the flag; above 0 it counts in place of epochs.
@@ -67,6 +71,7 @@ class Facts:
     head_is_new: bool
     width: int
     num_queries: int
+    ranks_already: bool = False
     max_steps: int = -1
     shares: int = 1
     has_similarities: bool = False
@@ -74,7 +79,9 @@ class Facts:
 
     @property
     def head(self) -> str:
-        return f"new head, width {self.width}" if self.head_is_new else "trained head"
+        if not self.head_is_new:
+            return "trained head"
+        return f"new head{' that ranks already' if self.ranks_already else ''}, width {self.width}"
 
     @property
     def queries(self) -> str:
@@ -90,7 +97,7 @@ def by_number(table: Sequence[tuple[int, float]], number: int) -> float:
     return next(value for bound, value in table if number >= bound)
 
 
-def learning_rate(*, head_is_new: bool, width: int) -> float:
+def learning_rate(*, head_is_new: bool, width: int, ranks_already: bool = False) -> float:
     """A peak learning rate, to two digits: wide models and trained heads want small steps.
 
     >>> [learning_rate(head_is_new=True, width=width) for width in (128, 384, 768, 1024)]
@@ -98,7 +105,8 @@ def learning_rate(*, head_is_new: bool, width: int) -> float:
     """
     if not head_is_new:
         return TRAINED_HEAD_LEARNING_RATE
-    return float(f"{NEW_HEAD_LEARNING_RATE * min(1.0, OF_WIDTH / width) ** 2:.1e}")
+    widest = RANKING_HEAD_LEARNING_RATE if ranks_already else NEW_HEAD_LEARNING_RATE
+    return float(f"{widest * min(1.0, OF_WIDTH / width) ** 2:.1e}")
 
 
 def held_out_share(num_queries: int) -> float:
@@ -129,7 +137,8 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
     def settled(name: str) -> Any:
         return found[name].value if name in found else given.get(name)
 
-    take("learning_rate", learning_rate(head_is_new=facts.head_is_new, width=facts.width), facts.head)
+    rate = learning_rate(head_is_new=facts.head_is_new, width=facts.width, ranks_already=facts.ranks_already)
+    take("learning_rate", rate, facts.head)
     groups = by_number(GROUPS_A_STEP, facts.num_queries)
     take("per_device_train_batch_size", max(1, -(-int(groups) // facts.shares)), facts.queries)
     if facts.max_steps <= 0:
@@ -139,7 +148,7 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
         passes = facts.max_steps * settled("per_device_train_batch_size") * facts.shares / facts.num_queries
     if facts.head_is_new and NEW_HEAD_DROPOUT is not None and passes <= NEW_HEAD_DROPOUT_UP_TO_PASSES:
         take("dropout", NEW_HEAD_DROPOUT, "new head, few passes")
-    if facts.has_similarities and facts.head_is_new:
+    if facts.has_similarities and facts.head_is_new and not facts.ranks_already:
         take("distillation_weight", SIMILARITIES_WEIGHT, "new head, rows with the miner's similarities")
     if facts.has_similarities and settled("distillation_weight"):
         take("teacher_temperature", SIMILARITIES_TEMPERATURE, "cosines")
