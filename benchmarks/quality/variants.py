@@ -19,7 +19,6 @@ from benchmarks.quality.budget import Effort
 from benchmarks.quality.prepared import PYTHON_DOCS, Prepared, prepare, read_lines
 from benchmarks.quality.with_sharprank import Sharprank, command
 from sharprank.formats.writers import write_jsonl
-from sharprank.models.checkpoint import open_reranker
 
 WEIGHTS = "model.safetensors"
 TEACHER_MAX_LEN = 128
@@ -46,17 +45,6 @@ class Averaged(Sharprank):
         _merge(output, [(load_file(path), 1 / len(last)) for path in last])
         for path in found:
             shutil.rmtree(path.parent)
-        return effort
-
-
-@dataclass(frozen=True)
-class HalfwayToTheStart(Sharprank):
-    """The mean of the trained weights and those it started from (WiSE-FT, Wortsman et al., CVPR 2022)."""
-
-    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
-        effort = super().train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
-        before = open_reranker("minilm").load(seed=seed, packed=False).state_dict()
-        _merge(output, [(load_file(output / WEIGHTS), 0.5), (before, 0.5)])
         return effort
 
 
@@ -105,7 +93,7 @@ class WarmStart(WithRowsOfItsOwn):
         with tempfile.TemporaryDirectory() as folder:
             warm = Path(folder) / "model"
             first = super().train(made_up, start, warm, steps=num_first, seed=seed, max_len=max_len)
-            flags = {"learning_rate": 1e-4, "dropout": 0, "distillation_weight": 1, **self.train_flags}
+            flags = {"learning_rate": 1e-4, "dropout": 0, **self.train_flags}
             second = replace(self, train_flags={**flags, "model_name_or_path": warm})
             rest = Sharprank.train(second, mined, start, output, steps=steps - steps // 2, seed=seed, max_len=max_len)
         return first + rest

@@ -359,7 +359,7 @@ def test_variants_share_the_mined_rows_unless_they_mine_differently(bench):
 
 
 def test_a_variant_is_scored_on_some_queries_and_the_default_settings_on_all(bench):
-    variant = factors.cell_name("labels alone")
+    variant = factors.cell_name("plain head")
     bench = replace(bench, variants={variant: Sharprank()}, variant_queries=3)
     measured = bench.prepared("scifact").read("test_unseen").qrels
     few = bench.candidates(Cell("scifact", variant, TOKENS, 42), "test")
@@ -371,7 +371,7 @@ def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
     use(monkeypatch, sharprank=FakeSystem())
     variant = factors.cell_name("learning rate / 2")
     bench = replace(bench, variants={variant: FakeSystem()})
-    cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant, factors.cell_name("labels alone"))]
+    cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant, factors.cell_name("plain head"))]
     for cell in cells[:2]:
         run_cell(bench, cell)
     found = list(factors.figures(bench, cells))

@@ -188,7 +188,7 @@ def test_losses_of_single_pairs_learn_as_fast_as_under_a_plain_head(tiny_encoder
 
 def test_words_of_the_layout_in_a_text_are_not_taken_for_it(encoders):
     for name, word in (("bert", "[SEP]"), ("xlmr", "</s>"), ("modernbert", "[SEP]")):
-        checkpoint = open_reranker(str(encoders[name]))
+        checkpoint = open_reranker(str(encoders[name]), asked=Asked(pooling=LATE))
         pairs = [(f"{word} cat", "the cat"), (f"cat {word} the", f"the {word} dog"), ("cat", "the dog")]
         border = checkpoint.recipe.separator
         counts = {list(ids).count(border) for ids, _ in checkpoint.pair_tokenizer().encode(pairs)}
@@ -225,9 +225,13 @@ def test_a_long_pair_among_short_ones_is_not_what_all_are_padded_to():
         assert max(lengths[place] for place in some) < 2 * min(lengths[place] for place in some)
 
 
-def test_an_encoder_without_a_head_gets_it_unless_another_is_asked_for(tiny_encoder, tiny_bert, tiny_qwen3):
+def test_an_embedding_model_gets_late_unless_another_is_asked_for(tiny_encoder, tiny_bert, tiny_qwen3, tmp_path):
     assert open_reranker(str(tiny_encoder)).recipe.pooling == LATE
     assert open_reranker(str(tiny_encoder), asked=Asked(pooling=JOINT)).recipe.pooling == JOINT
+    shutil.copytree(tiny_encoder, tmp_path / "bare")
+    shutil.rmtree(tmp_path / "bare" / "1_Pooling")
+    assert open_reranker(str(tmp_path / "bare")).recipe.pooling == JOINT  # nothing says that it was trained to embed
+    assert open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=LATE)).recipe.whole == "mean"
     assert open_reranker(str(tiny_encoder), asked=Asked(pooling=PLAIN)).kind == "new_head"
     assert open_reranker(str(tiny_bert)).kind == "head"
     assert open_reranker(str(tiny_qwen3)).kind == "answers"

@@ -22,7 +22,7 @@ from sharprank.models.head import add_mean_layer
 from sharprank.models.kinds import Asked, check_head, kind_of, recipe_of
 from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
-from sharprank.models.maxsim import LATE, can_carry_code, forget_code
+from sharprank.models.maxsim import can_carry_code, forget_code
 from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
 from sharprank.models.packing import (
     enable_packing,
@@ -208,12 +208,11 @@ def open_reranker(
         setattr(config, KEY, adapter.recipe)
     recipe = stored_recipe(config, where=name)
     kind, trained = kind_of(config, recipe, asked, tokenizer)
-    recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name)
+    embeds_by = pooling_of_layout(path, cache_dir=cache_dir) if kind == "pooled" and not trained else None
+    recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name, embeds_by=embeds_by)
     check_head(config, recipe, kind, name=name)
     if recipe.pooling not in COMPARING:
         forget_code(config)
-    elif recipe.pooling == LATE and recipe.whole is None:
-        recipe = replace(recipe, whole=pooling_of_layout(path, cache_dir=cache_dir))
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if kind != "answers":

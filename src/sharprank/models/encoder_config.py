@@ -110,10 +110,15 @@ def read_encoder_config(
     return _checked(replace(own, **changes))
 
 
-def pooling_of_layout(path: str, *, cache_dir: str | None = None) -> str:
-    """How the files beside an encoder say that whole texts are pooled: "cls", and in every other case "mean"."""
+def pooling_of_layout(path: str, *, cache_dir: str | None = None) -> str | None:
+    """How an embedding model's files say that it pools whole texts: "cls", or "mean" for anything else.
+
+    None where there are no such files: nothing says that the encoder was trained to embed.
+    """
     found = _read_json(path, "1_Pooling/config.json", cache_dir)
-    modes = [] if not isinstance(found, dict) else [found.get("pooling_mode"), *map(found.get, _CLS_KEYS)]
+    if not isinstance(found, dict):
+        return None
+    modes = [found.get("pooling_mode"), *map(found.get, _CLS_KEYS)]
     return "cls" if any(mode in ("cls", True) for mode in modes) else "mean"
 
 

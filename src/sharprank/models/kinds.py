@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.models.maxsim import LATE
+from sharprank.models.maxsim import JOINT, LATE
 from sharprank.models.packing import is_decoder
 from sharprank.models.pair_text import pair_layout
 from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
@@ -72,12 +72,19 @@ def separator_of(tokenizer: Any, config: Any) -> int | None:
     return tokenizer.sep_token_id
 
 
-def recipe_of(recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, config: Any, *, name: str) -> Recipe:
-    """The stored recipe with what is asked for in its place, and a prompt where a language model has none."""
+def recipe_of(
+    recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, config: Any, *, name: str, embeds_by: str | None
+) -> Recipe:
+    """The stored recipe with what is asked for in its place, and a prompt where a language model has none.
+
+    Args:
+        embeds_by: how the encoder says that it pools whole texts; None: it does not say that it was trained to.
+    """
     if kind == "pooled":
-        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or LATE)
+        by_itself = JOINT if embeds_by is None else LATE
+        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or by_itself)
         separator = recipe.separator or separator_of(tokenizer, config)
-        whole = recipe.whole if recipe.pooling == LATE else None
+        whole = recipe.whole or embeds_by or "mean" if recipe.pooling == LATE else None
         recipe = replace(recipe, separator=separator if recipe.pooling in COMPARING else None, whole=whole)
     elif asked.pooling == PLAIN:
         recipe = replace(recipe, pooling=None, separator=None, whole=None)

@@ -20,6 +20,9 @@ TRAINED_HEAD_LEARNING_RATE = 2e-5
 RANKING_HEAD_LEARNING_RATE = 1e-4
 """Of a new head that ranks before any training, up to the same width: larger steps lose what it starts with."""
 
+START_SHARE = 0.5
+"""Of the start in the weights that are saved, for such a head."""
+
 NEW_HEAD_LEARNING_RATE, OF_WIDTH = 2e-4, 384
 """Of a model whose head is new, and the width (hidden size) up to which it is taken. Wider ones get less, by the square
 of the ratio: 5e-5 at 768 and 2.8e-5 at 1024, within what is published for such models (Devlin et al., NAACL 2019:
@@ -63,6 +66,7 @@ class Facts:
         width: its hidden size.
         num_queries: to train on.
         max_steps: as the flag; above 0 it counts in place of epochs.
+        has_whole_weights: every process has the whole model, and all of it is trained.
         shares: processes x accumulation, which the groups of a step are divided by.
         has_similarities: the miner's are there for all passages, no other teacher is, and the loss leaves room for one.
         has_fast_bf16: the device is faster in bfloat16, and nobody else (an engine, a launcher) has a say.
@@ -72,6 +76,7 @@ class Facts:
     width: int
     num_queries: int
     ranks_already: bool = False
+    has_whole_weights: bool = True
     max_steps: int = -1
     shares: int = 1
     has_similarities: bool = False
@@ -152,6 +157,8 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
         take("distillation_weight", SIMILARITIES_WEIGHT, "new head, rows with the miner's similarities")
     if facts.has_similarities and settled("distillation_weight"):
         take("teacher_temperature", SIMILARITIES_TEMPERATURE, "cosines")
+    if facts.ranks_already and facts.has_whole_weights:
+        take("start_share", START_SHARE, "new head that ranks already")
     if facts.has_fast_bf16:
         take("bf16", True, "fast here")
     return found

@@ -23,6 +23,7 @@ from sharprank.training.data_config import DataOptions
 from sharprank.training.engines import check_deepspeed
 from sharprank.training.loss_config import LossOptions
 from sharprank.training.model_config import ModelOptions
+from sharprank.training.start import check_share
 
 __all__ = ["DataOptions", "LossOptions", "ModelOptions", "RerankTrainingArguments"]
 
@@ -36,7 +37,7 @@ _UNTIL_SETTLED = {
 }
 """What flags without a value hold until data and model are known: transformers does arithmetic with them at once."""
 
-_OPEN = (*_UNTIL_SETTLED, "distillation_weight", "teacher_temperature")
+_OPEN = (*_UNTIL_SETTLED, "distillation_weight", "teacher_temperature", "start_share")
 
 
 def _left_open(help_text: str) -> Any:
@@ -53,6 +54,10 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
     learning_rate: float = _left_open("peak learning rate; by default by the head and the width of the model")
     num_train_epochs: float = _left_open("passes over the rows; by default by the number of queries")
     bf16: bool = _left_open("bfloat16 forward passes (weights stay float32); by default where the device is fast at it")
+    start_share: float | None = _left_open(
+        "how much the weights that training began with count in what is saved, beside the trained ones (WiSE-FT); by "
+        "default 0.5 for a new head that ranks already, else 0. Checkpoints on the way are as trained"
+    )
     logging_steps: float = field(default=10, metadata={"help": "steps between two logged losses"})
     save_steps: float = field(
         default=1 / SAVES_PER_RUN,
@@ -86,6 +91,7 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
         self.objective()
+        check_share(self.start_share, is_whole=self.has_whole_weights)
         self.report_to = _usable_trackers(self.report_to)
         check_deepspeed(self.deepspeed)
         self.ddp_backend = _usable_backend(self.ddp_backend)
@@ -109,6 +115,12 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
             self.mixed_precision = "bf16"
         if self.deepspeed and values:
             self._read_deepspeed_file()
+
+    @property
+    def has_whole_weights(self) -> bool:
+        """Whether every process has the whole model, as far as flags and the launcher say."""
+        launched = (os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() for engine in ("FSDP", "DEEPSPEED"))
+        return not (self.fsdp or self.deepspeed or "true" in launched)
 
     def _read_deepspeed_file(self) -> None:
         from accelerate.utils import DeepSpeedPlugin

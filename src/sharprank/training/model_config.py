@@ -9,7 +9,7 @@ from sharprank.errors import UserError
 from sharprank.models.checkpoint import Checkpoint, open_reranker
 from sharprank.models.kinds import PLAIN, Asked
 from sharprank.models.lora import Lora, check_installed
-from sharprank.models.maxsim import LATE
+from sharprank.models.maxsim import JOINT, LATE
 from sharprank.models.prompts import PROMPTS
 from sharprank.models.recipe import Recipe
 from sharprank.models.scored import HEADS
@@ -37,7 +37,8 @@ class ModelOptions:
         default=None,
         metadata={
             "help": f"the head of an encoder: one of ours ({', '.join(HEADS)}), or '{PLAIN}', its family's own, which "
-            f"every library loads; one that comes without a head gets {LATE} by default"
+            f"every library loads; one that comes without a head gets {LATE} by default "
+            f"if it is an embedding model, else {JOINT}"
         },
     )
     prompt: str | None = field(

@@ -36,7 +36,7 @@ def settle(
     left_open = set(args.left_open) | ({"dropout"} if options.dropout is None else set())
     if args.knowledge_distillation:
         left_open -= {"distillation_weight"}
-    choices = _agreed(lambda: _choices(left_open, args, read, checkpoint), args)
+    choices = _agreed(lambda: _choices(left_open, options, args, read, checkpoint), args)
     if not checkpoint.trained and not _ranks_already(checkpoint) and 0 < read.num_similar < len(read.train):
         lacking = f"{len(read.train) - read.num_similar:,} of {len(read.train):,} queries"
         say(f"note: {lacking} have passages without the miner's similarity, so similarities teach nothing here")
@@ -58,7 +58,13 @@ def _agreed(decide: Callable[[], Choices], args: RerankTrainingArguments) -> Cho
     return broadcast_object_list(found)[0]
 
 
-def _choices(left_open: set[str], args: RerankTrainingArguments, read: TrainingData, checkpoint: Checkpoint) -> Choices:
+def _choices(
+    left_open: set[str],
+    options: ModelOptions,
+    args: RerankTrainingArguments,
+    read: TrainingData,
+    checkpoint: Checkpoint,
+) -> Choices:
     objective = args.objective()
     given = {
         "num_train_epochs": args.num_train_epochs,
@@ -68,6 +74,7 @@ def _choices(left_open: set[str], args: RerankTrainingArguments, read: TrainingD
     facts = Facts(
         head_is_new=not checkpoint.trained,
         ranks_already=_ranks_already(checkpoint),
+        has_whole_weights=args.has_whole_weights and not options.use_lora,
         width=_width(checkpoint.config),
         num_queries=len(read.train),
         max_steps=args.max_steps,

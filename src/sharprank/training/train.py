@@ -39,6 +39,7 @@ from sharprank.training.groups import GroupDataset
 from sharprank.training.ranking import measures_of
 from sharprank.training.resume import RunState, find_run, prepare_folder, write_run
 from sharprank.training.settle import settle
+from sharprank.training.start import Start, check_share
 from sharprank.training.trainer import RerankTrainer
 
 # What has to be as it was when a run is continued, or it would be another one. How often it saves, evaluates and logs,
@@ -67,6 +68,7 @@ _DECIDING = (
     "dataloader_drop_last",
     "loss",
     "pos_weight",
+    "start_share",
     "distillation_weight",
     "knowledge_distillation",
     "student_temperature",
@@ -116,6 +118,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     model_options.check()
     data.check()
     _check_arguments(data, args)
+    check_share(args.start_share, is_whole=args.has_whole_weights and not model_options.use_lora)
     read = read_training_data(data, args.objective(), seed=args.seed)
     if read.evaluation:
         args.rank_while_training(measures_of(read.evaluation)[0])
@@ -143,6 +146,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         )
     with whole_weights(args):
         model = _model(checkpoint, model_options, seed=args.seed, like=dataset.first_pairs())
+    start = Start(model, args.start_share or 0.0)
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
@@ -150,6 +154,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         refuse_other_weights(model, args.resume_from_checkpoint)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
+        start.mix_into(model)
         made = Made(settings, chosen, loads_with=checkpoint.loads_with(adapter=model_options.leaves_adapter))
         return _finish(trainer, model_options, made, data, read)
 
