@@ -20,7 +20,6 @@ SETTINGS = {
     "train_group_size": 8,
     "per_device_train_batch_size": 8,
     "num_train_epochs": 1.0,
-    "learning_rate": 2e-4,
     "dropout": 0.0,
     "depth": 20,
 }
