@@ -254,7 +254,9 @@ def test_run_chooses_as_mine_and_train_do_by_hand(words, world, tiny_encoder, ca
     train = ["-m", tiny_encoder, "--train_data", world / "mined.jsonl", "--output_dir", world / "by_hand"]
     assert train_main([str(word) for word in [*train, "--max_steps", "3", "--max_len", "64"]]) == 0
     by_run, by_hand = (json.loads((world / f / "training.json").read_text()) for f in ("out/reranker", "by_hand"))
-    assert by_run["chosen"] == by_hand["chosen"] and {"learning_rate", "dropout", "start_share"} <= set(by_run["chosen"])
+    assert by_run["chosen"] == by_hand["chosen"] and {"learning_rate", "dropout", "start_share"} <= set(
+        by_run["chosen"]
+    )
     del by_run["settings"]["train_data"], by_hand["settings"]["train_data"]
     assert by_run["settings"] == by_hand["settings"]
     weights = [(world / f / "model.safetensors").read_bytes() for f in ("out/reranker", "by_hand")]

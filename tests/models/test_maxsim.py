@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -74,10 +75,10 @@ def apart_by_hand(encoder, tokenizer, head, query, passage) -> float:
     queries, passages = (
         encoder(**tokenizer([text], return_tensors="pt")).last_hidden_state[0] for text in (query, passage)
     )
-    wholes = [states[0] if head.pools == "cls" else states.mean(0) for states in (queries, passages)]
+    wholes = [states[0] if head.text_pooling == "cls" else states.mean(0) for states in (queries, passages)]
     alike = float(torch.cosine_similarity(*wholes, dim=0))
     mapped = float(head.of_query(wholes[0])) + float(head.of_passage(wholes[1]))
-    return matched(head, queries[1:-1], passages[1:-1]) + float(head.whole) * alike + mapped
+    return matched(head, queries[1:-1], passages[1:-1]) + float(head.text_scale) * alike + mapped
 
 
 def matched(head, queries, passages) -> float:
@@ -87,7 +88,7 @@ def matched(head, queries, passages) -> float:
         max((float(torch.cosine_similarity(token, other, dim=0)) for other in passages), default=-1.0)
         for token in queries
     ]
-    return float(head.scale) * sum(float(weight) * sim for weight, sim in zip(weights, best, strict=True))
+    return float(head.token_scale) * sum(float(weight) * sim for weight, sim in zip(weights, best, strict=True))
 
 
 @pytest.mark.parametrize("pooling", COMPARING)
@@ -114,7 +115,7 @@ def test_scores_are_those_of_the_definition_and_packs_are_exact(encoders, family
 def test_before_training_a_score_is_the_mean_similarity_of_the_best_matches(tiny_encoder):
     scorer = PairScorer.load(str(tiny_encoder), device="cpu", asked=Asked(pooling=JOINT))
     np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model), atol=1e-5)
-    assert scorer.model.score.scale.item() == SCALE
+    assert scorer.model.score.token_scale.item() == SCALE
     usual = SCALE * LEVEL
     assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE - usual)  # nothing there to match
     assert np.abs(scorer.score(PAIRS) + usual).max() <= SCALE + 1e-4
@@ -128,13 +129,13 @@ def test_before_training_late_ranks_by_tokens_and_by_the_cosine_of_the_bi_encode
         (folder / "1_Pooling").mkdir(exist_ok=True)
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(layout))
         checkpoint = open_reranker(str(folder))
-        assert (checkpoint.recipe.pooling, checkpoint.recipe.whole) == (LATE, pooling)
+        assert (checkpoint.recipe.pooling, checkpoint.recipe.text_pooling) == (LATE, pooling)
         scorer = PairScorer.of(checkpoint, device="cpu")
         head, encoder = scorer.model.score, BiEncoder.load(str(folder), device="cpu")
-        assert head.scale.item() == head.whole.item() == SCALE / 2 and head.pools == pooling
+        assert head.token_scale.item() == head.text_scale.item() == SCALE / 2 and head.text_pooling == pooling
         one, other = (encoder.encode([text], kind=kind) for text, kind in zip(pair, ("query", "passage"), strict=True))
         with torch.no_grad():
-            head.scale.zero_()
+            head.token_scale.zero_()
         expected = SCALE / 2 * float(one[0] @ other[0]) - SCALE * LEVEL
         assert scorer.score([pair])[0] == pytest.approx(expected, abs=1e-4)
 
@@ -214,7 +215,9 @@ def test_another_head_in_its_place_leaves_nothing_of_its_code(tiny_encoder, tmp_
         checkpoint = open_reranker(str(tmp_path / "late"), asked=Asked(pooling=pooling), trust_remote_code=True)
         save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / pooling)
         told = json.loads((tmp_path / pooling / "config.json").read_text())
-        assert bool(told.get("auto_map")) == (pooling == JOINT) and told.get("sharprank", {}).get("whole") is None
+        assert (
+            bool(told.get("auto_map")) == (pooling == JOINT) and told.get("sharprank", {}).get("text_pooling") is None
+        )
         PairScorer.load(str(tmp_path / pooling), device="cpu").score(PAIRS)
 
 
@@ -231,7 +234,7 @@ def test_an_embedding_model_gets_late_unless_another_is_asked_for(tiny_encoder, 
     shutil.copytree(tiny_encoder, tmp_path / "bare")
     shutil.rmtree(tmp_path / "bare" / "1_Pooling")
     assert open_reranker(str(tmp_path / "bare")).recipe.pooling == JOINT  # nothing says that it was trained to embed
-    assert open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=LATE)).recipe.whole == "mean"
+    assert open_reranker(str(tmp_path / "bare"), asked=Asked(pooling=LATE)).recipe.text_pooling == "mean"
     assert open_reranker(str(tiny_encoder), asked=Asked(pooling=PLAIN)).kind == "new_head"
     assert open_reranker(str(tiny_bert)).kind == "head"
     assert open_reranker(str(tiny_qwen3)).kind == "answers"
@@ -251,6 +254,16 @@ def test_a_new_head_is_said_to_be_untrained_and_a_saved_one_is_not(tiny_encoder,
     checkpoint.load()
     assert "compares tokens and is untrained" in capsys.readouterr().err
     assert open_reranker(str(tmp_path), asked=Asked(pooling=PLAIN)).trained is False
+
+
+def test_a_head_that_is_not_whole_is_refused_and_not_drawn_anew(tiny_encoder, tmp_path):
+    checkpoint = open_reranker(str(tiny_encoder))
+    save_cross_encoder(drawn(checkpoint), checkpoint.tokenizer, tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({n: w for n, w in load_file(path).items() if n != "score.token_scale"}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="lacks score.token_scale, a part of the head"):
+        PairScorer.load(str(tmp_path), device="cpu")
+    assert open_reranker(str(tmp_path), asked=Asked(pooling="mean")).load(for_training=True)
 
 
 @pytest.mark.parametrize("pooling", COMPARING)

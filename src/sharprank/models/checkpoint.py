@@ -113,7 +113,7 @@ class Checkpoint:
             torch.manual_seed(seed)
             config = copy.deepcopy(self.config)
             self.recipe.store(config)
-            model = load_weights(self._class(), self.path, config=config, **self._hub())
+            model = load_weights(self._class(), self.path, config=config, needs_head=self._has_own_head, **self._hub())
         if self.kind == "new_head":
             add_mean_layer(model)
         if self.kind == "answers":
@@ -156,6 +156,11 @@ class Checkpoint:
     def trained_with(self, *, max_length: int) -> Checkpoint:
         """The checkpoint that training with pairs of `max_length` tokens leaves behind."""
         return replace(self, recipe=replace(self.recipe, max_length=max_length))
+
+    @property
+    def _has_own_head(self) -> bool:
+        """Whether the weights hold a head of ours; an adapter's lie beside it."""
+        return self.kind == "pooled" and self.trained and self.adapter is None
 
     def _hub(self) -> dict[str, Any]:
         return {"trust_remote_code": self.trust_remote_code, "cache_dir": self.cache_dir}

@@ -84,10 +84,11 @@ def recipe_of(
         by_itself = JOINT if embeds_by is None else LATE
         recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or by_itself)
         separator = recipe.separator or separator_of(tokenizer, config)
-        whole = recipe.whole or embeds_by or "mean" if recipe.pooling == LATE else None
-        recipe = replace(recipe, separator=separator if recipe.pooling in COMPARING else None, whole=whole)
+        text_pooling = recipe.text_pooling or embeds_by or "mean" if recipe.pooling == LATE else None
+        separator = separator if recipe.pooling in COMPARING else None
+        recipe = replace(recipe, separator=separator, text_pooling=text_pooling)
     elif asked.pooling == PLAIN:
-        recipe = replace(recipe, pooling=None, separator=None, whole=None)
+        recipe = replace(recipe, pooling=None, separator=None, text_pooling=None)
     if asked.prompt is not None:
         recipe = replace(recipe, prompt=read_prompt(asked.prompt))
     if kind == "answers" and recipe.prompt is None:

@@ -47,20 +47,30 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, cache_dir: str
         ) from error
 
 
-def load_weights(auto_class: Any, path: str, **kwargs: Any) -> Any:
+def load_weights(auto_class: Any, path: str, *, needs_head: bool = False, **kwargs: Any) -> Any:
     """`auto_class.from_pretrained(path, **kwargs)` in float32 from safetensors.
 
     Args:
-        auto_class: one of transformers' Auto classes.
+        auto_class: one of transformers' Auto classes, or a class of ours.
+        needs_head: a trained head of ours (`score.*`) has to be among the weights: nothing of it may be drawn anew.
 
     Raises:
         UserError: the weights cannot be found, read, or are not safetensors.
     """
     try:
         with quiet_transformers():
-            return auto_class.from_pretrained(path, dtype=torch.float32, use_safetensors=True, **kwargs)
+            model, about = auto_class.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **kwargs
+            )
     except (OSError, ValueError) as error:
         raise UserError(f"model {path} cannot be loaded: {_first_line(error)}", fix=_fix(error)) from error
+    lacking = [name for name in about["missing_keys"] if name.startswith("score.")]
+    if needs_head and lacking:
+        raise UserError(
+            f"model {path} lacks {lacking[0]}, a part of the head that its config.json names",
+            fix="train it again with this version, or name another head with --pooling to train a new one",
+        )
+    return model
 
 
 def refuse_other_weights(model: Any, folder: str) -> None:

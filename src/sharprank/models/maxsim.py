@@ -56,25 +56,25 @@ class MaxSimHead(nn.Module):
 
     Args:
         hidden_size: H.
-        pools: how the whole of a text is read, "mean" or "cls" (its first token), for `late`; None for `maxsim`.
+        text_pooling: how the whole of a text is read, "mean" or "cls" (its first token), for `late`; None for `maxsim`.
     """
 
-    def __init__(self, hidden_size: int, pools: str | None) -> None:
+    def __init__(self, hidden_size: int, text_pooling: str | None) -> None:
         super().__init__()
-        self.pools = pools
-        self.scale = nn.Parameter(torch.tensor([SCALE]))
+        self.text_pooling = text_pooling
+        self.token_scale = nn.Parameter(torch.tensor([SCALE]))
         self.weigh = nn.Linear(hidden_size, 1)
-        if pools is None:
+        if text_pooling is None:
             self.of_pair = nn.Linear(hidden_size, 1)
         else:
-            self.whole = nn.Parameter(torch.tensor([SCALE]))
+            self.text_scale = nn.Parameter(torch.tensor([SCALE]))
             self.of_query = nn.Linear(hidden_size, 1)
             self.of_passage = nn.Linear(hidden_size, 1)
 
     @property
     def _level(self) -> nn.Linear:
         """The map whose bias moves all scores."""
-        return self.of_pair if self.pools is None else self.of_passage
+        return self.of_pair if self.text_pooling is None else self.of_passage
 
     def reset(self) -> None:
         """The start: all query tokens count alike, and only similarities count; scores are around 0."""
@@ -83,7 +83,7 @@ class MaxSimHead(nn.Module):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
         nn.init.constant_(self._level.bias, -SCALE * LEVEL)
-        scales = [self.scale] if self.pools is None else [self.scale, self.whole]
+        scales = [self.token_scale] if self.text_pooling is None else [self.token_scale, self.text_scale]
         for scale in scales:
             nn.init.constant_(scale, SCALE / len(scales))
 
@@ -116,18 +116,18 @@ class MaxSimHead(nn.Module):
         best_BQ = sims_BQL.masked_fill(~is_passage_BL.unsqueeze(1), -1.0).amax(-1)
         logits_BQ = _linear(self.weigh, query_BQH).squeeze(-1)
         weights_BQ = logits_BQ.masked_fill(~is_query_BQ, -1e9).softmax(-1) * is_query_BQ
-        matched_B1 = self.scale.float() * (weights_BQ * best_BQ).sum(1, keepdim=True)
-        if self.pools is None:
+        matched_B1 = self.token_scale.float() * (weights_BQ * best_BQ).sum(1, keepdim=True)
+        if self.text_pooling is None:
             pair = [Span(query.start, passage.end) for query, passage in zip(queries, passages, strict=True)]
             return matched_B1 + _linear(self.of_pair, _mean(states_TH, pair))
         query_BH, passage_BH = (self._pooled(states_TH, spans) for spans in (queries, passages))
         alike_B1 = F.cosine_similarity(query_BH, passage_BH).unsqueeze(-1)
         mapped_B1 = _linear(self.of_query, query_BH) + _linear(self.of_passage, passage_BH)
-        return matched_B1 + self.whole.float() * alike_B1 + mapped_B1
+        return matched_B1 + self.text_scale.float() * alike_B1 + mapped_B1
 
     def _pooled(self, states_TH: torch.Tensor, spans: list[Span]) -> torch.Tensor:
         """Whole texts, special tokens included: [B, H]."""
-        if self.pools == "cls":
+        if self.text_pooling == "cls":
             return states_TH[[span.start - 1 for span in spans]].float()
         return _mean(states_TH, spans)
 
@@ -182,7 +182,7 @@ class MaxSim:
     """Mixed in before an encoder class: the encoder with this head, whose `logits` are [B, 1].
 
     The configuration says under `sharprank` how it reads (`pooling`), which token separates query and passage, and for
-    `late` how whole texts are pooled (`whole`). Pairs come as every cross-encoder takes them, in one sequence.
+    `late` how whole texts are pooled (`text_pooling`). Pairs come as every cross-encoder takes them, in one sequence.
     """
 
     def __init__(self, config: Any) -> None:
@@ -191,7 +191,7 @@ class MaxSim:
             self.pooler = None  # it would be weights without a gradient
         told = config.sharprank
         self.pooling, self.separator = told["pooling"], told["separator"]
-        self.score = MaxSimHead(config.hidden_size, told.get("whole", "mean") if self.pooling == LATE else None)
+        self.score = MaxSimHead(config.hidden_size, told.get("text_pooling", "mean") if self.pooling == LATE else None)
         self.post_init()  # type: ignore[attr-defined]
 
     def _init_weights(self, module: Any) -> None:

@@ -6,7 +6,7 @@ Other tools ignore the key. Whatever a flag asks for wins over what is stored, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sharprank.errors import UserError
@@ -22,14 +22,14 @@ class Recipe:
     Attributes:
         pooling: of our own head ("late", "maxsim", "cls", "mean", "last", "weighted"); None: the family's head.
         separator: id of the token between query and passage, for "late" and "maxsim".
-        whole: how "late" pools a whole text, "mean" or "cls"; None: by the mean.
+        text_pooling: how "late" pools a whole text, "mean" or "cls"; None: by the mean.
         prompt: the words around query and passage; None: the tokenizer's own pair.
         max_length: tokens of a pair in training; None: not known.
     """
 
     pooling: str | None = None
     separator: int | None = None
-    whole: str | None = None
+    text_pooling: str | None = None
     prompt: Prompt | None = None
     max_length: int | None = None
 
@@ -38,7 +38,7 @@ class Recipe:
         values = {
             "pooling": self.pooling,
             "separator": self.separator,
-            "whole": self.whole,
+            "text_pooling": self.text_pooling,
             "prompt": None if self.prompt is None else self.prompt.to_dict(),
             "max_length": self.max_length,
         }
@@ -58,7 +58,7 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
     values = getattr(config, KEY, None)
     if values is None:
         return Recipe()
-    if not isinstance(values, Mapping) or not set(values) <= {"pooling", "separator", "whole", "prompt", "max_length"}:
+    if not isinstance(values, Mapping) or not set(values) <= {field.name for field in fields(Recipe)}:
         raise UserError(
             f"{where}: {KEY!r} in its config.json is {values!r}", fix="it was made by a newer sharprank: pip install -U"
         )
@@ -66,7 +66,7 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
     return Recipe(
         pooling=values.get("pooling"),
         separator=values.get("separator"),
-        whole=values.get("whole"),
+        text_pooling=values.get("text_pooling"),
         prompt=None if prompt is None else prompt_from(prompt, where=f"{where}: the prompt in its config.json"),
         max_length=values.get("max_length"),
     )
