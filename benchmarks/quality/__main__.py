@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.marks import put_into
-from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, ordered, run_cell
+from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, forget, ordered, run_cell
 from benchmarks.quality.compare import compare, done_cells
 from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import COLLECTIONS
@@ -57,8 +57,11 @@ def main(argv: list[str] | None = None) -> None:
     places = (options.collections, options.budgets, options.seeds)
     if not options.report:
         for cell in ordered(options.collections, options.systems, options.budgets, options.seeds):
+            if cell.system in options.again:
+                forget(bench, cell)
             _run(bench, cell)
-            write_kept(options.kept, bench, done_cells(bench, *places))
+            one = ([cell.collection], [cell.budget], [cell.seed])
+            write_kept(options.kept, bench, {c: r for c, r in done_cells(bench, *one).items() if c == cell})
     report = compare(bench, done_cells(bench, *places))
     write_json(options.output, report)
     print(render(report))

@@ -144,6 +144,11 @@ def _json(path: Path, bench: Bench) -> dict[str, Any]:
     return found
 
 
+def forget(bench: Bench, cell: Cell) -> None:
+    """Take away what a cell left, its mined rows apart, so that it is trained again."""
+    shutil.rmtree(bench.folder(cell), ignore_errors=True)
+
+
 def run_cell(bench: Bench, cell: Cell) -> dict[str, Any]:
     """Mine, train, score; returns the result.
 
@@ -199,10 +204,14 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
         if ours is None or own is None:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
-        if not ours["machine"]["processor"] == own["machine"]["processor"] == _processor():
+        if not _processor_of(ours) == _processor_of(own) == _processor():
             raise MissingTime("the times it would be given were not all taken on this kind of processor")
         return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
     return bench.system(cell).pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
+
+
+def _processor_of(result: Mapping[str, Any]) -> str | None:
+    return result.get("machine", {}).get("processor")
 
 
 def _start(bench: Bench, seed: int) -> Path:

@@ -39,10 +39,11 @@ def figures(bench: Bench, cell: Cell) -> dict[str, Any]:
 
 
 def _as_kept(values: Values) -> Values:
-    return {
-        kind: {name: {q: round(value, 4) for q, value in found.items()} for name, found in by_measure.items()}
-        for kind, by_measure in values.items()
-    }
+    return {kind: _as_kept_values(by_measure) for kind, by_measure in values.items()}
+
+
+def _as_kept_values(by_measure: PerQuery) -> PerQuery:
+    return {name: {q: round(value, 4) for q, value in found.items()} for name, found in by_measure.items()}
 
 
 def done_cells(
@@ -71,7 +72,7 @@ def compare(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, A
         prepared = bench.prepared(collection)
         report["cells"] += [_effort_of(result) for result in cells.values()]
         for split in prepared.measured:
-            first = measure_run(prepared.read(split).qrels, prepared.first_stage(split), MEASURES)
+            first = _as_kept_values(measure_run(prepared.read(split).qrels, prepared.first_stage(split), MEASURES))
             place = {"collection": collection, "split": split}
             num_queries = len(first[MAIN])
             report["rows"].append(

@@ -121,8 +121,8 @@ def main(argv: list[str] | None = None) -> None:
 def cell_name(variant: str) -> str:
     """The system of a variant's cells; the default settings are the same cells as everywhere.
 
-    >>> cell_name("default settings"), cell_name("labels alone"), cell_name("learning rate / 2")
-    ('sharprank', 'sharprank, labels alone', 'sharprank, learning rate : 2')
+    >>> cell_name("default settings"), cell_name("plain head"), cell_name("learning rate / 2")
+    ('sharprank', 'sharprank, plain head', 'sharprank, learning rate : 2')
     """
     return OURS if variant == BASE else f"{OURS}, {variant.replace('/', ':')}"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.marks import put_into
-from benchmarks.quality.compare import MAIN
+from benchmarks.quality.compare import FIRST_STAGE, MAIN
 from benchmarks.quality.prepared import COLLECTIONS, VALIDATION, prepare
 from sharprank.metrics.ranking import average, measure_run
 from sharprank.models.kinds import PLAIN, Asked
@@ -20,7 +20,6 @@ from sharprank.models.scored import HEADS
 from sharprank.models.scoring import PairScorer
 
 CHOICES = Path(__file__).parent.parent.parent / "docs" / "choices.md"
-FIRST_STAGE = "first stage"
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -26,7 +26,7 @@ TEACHER_MAX_LEN = 128
 
 @dataclass(frozen=True)
 class Averaged(Sharprank):
-    """The mean of the last checkpoints instead of the last.
+    """The mean of the last checkpoints, instead of that of the last one and the start.
 
     Attributes:
         num, every: how many, and after which share of the steps one is taken.
@@ -38,7 +38,7 @@ class Averaged(Sharprank):
     def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
         often = max(1, round(self.every * steps))
         flags = {"save_strategy": "steps", "save_steps": often, "save_total_limit": self.num}
-        recipe = Sharprank({**self.train_flags, **flags}, self.mine_flags)
+        recipe = Sharprank({"start_share": 0, **self.train_flags, **flags}, self.mine_flags)
         effort = recipe.train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
         found = sorted(output.glob(f"checkpoint-*/{WEIGHTS}"), key=lambda path: int(path.parent.name.split("-")[1]))
         last = found[-self.num :]
@@ -92,8 +92,9 @@ class WarmStart(WithRowsOfItsOwn):
         num_first = self.pace(made_up, start, max_len=max_len).steps_for(half)
         with tempfile.TemporaryDirectory() as folder:
             warm = Path(folder) / "model"
-            first = super().train(made_up, start, warm, steps=num_first, seed=seed, max_len=max_len)
-            flags = {"learning_rate": 1e-4, "dropout": 0, **self.train_flags}
+            whole = replace(self, train_flags={**self.train_flags, "start_share": 0})
+            first = Sharprank.train(whole, made_up, start, warm, steps=num_first, seed=seed, max_len=max_len)
+            flags = {"learning_rate": 1e-4, "dropout": 0, "start_share": 0.5, **self.train_flags}
             second = replace(self, train_flags={**flags, "model_name_or_path": warm})
             rest = Sharprank.train(second, mined, start, output, steps=steps - steps // 2, seed=seed, max_len=max_len)
         return first + rest

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
+from sharprank.api.ranking import AutoModelForRanking
 from sharprank.cli.main import main
 from sharprank.errors import UserError
 from sharprank.formats.writers import write_jsonl
@@ -22,7 +23,7 @@ from sharprank.models.bi_encoder import BiEncoder
 from sharprank.models.checkpoint import open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
 from sharprank.models.kinds import PLAIN, Asked
-from sharprank.models.maxsim import JOINT, LATE, LEVEL, SCALE, _alike, _halves
+from sharprank.models.maxsim import JOINT, LATE, LEVELS, SCALE, _alike, _halves
 from sharprank.models.packing import uses_token_types
 from sharprank.models.scored import COMPARING
 from sharprank.models.scoring import PairScorer
@@ -116,7 +117,7 @@ def test_before_training_a_score_is_the_mean_similarity_of_the_best_matches(tiny
     scorer = PairScorer.load(str(tiny_encoder), device="cpu", asked=Asked(pooling=JOINT))
     np.testing.assert_allclose(scorer.score(PAIRS), by_hand(tiny_encoder, scorer.model), atol=1e-5)
     assert scorer.model.score.token_scale.item() == SCALE
-    usual = SCALE * LEVEL
+    usual = SCALE * LEVELS[JOINT]
     assert scorer.score([("a cat", "")])[0] == pytest.approx(-SCALE - usual)  # nothing there to match
     assert np.abs(scorer.score(PAIRS) + usual).max() <= SCALE + 1e-4
 
@@ -136,7 +137,7 @@ def test_before_training_late_ranks_by_tokens_and_by_the_cosine_of_the_bi_encode
         one, other = (encoder.encode([text], kind=kind) for text, kind in zip(pair, ("query", "passage"), strict=True))
         with torch.no_grad():
             head.token_scale.zero_()
-        expected = SCALE / 2 * float(one[0] @ other[0]) - SCALE * LEVEL
+        expected = SCALE / 2 * float(one[0] @ other[0]) - SCALE * LEVELS[LATE]
         assert scorer.score([pair])[0] == pytest.approx(expected, abs=1e-4)
 
 
@@ -210,15 +211,77 @@ def test_a_tokenizer_that_puts_nothing_between_the_two_gets_another_head(tiny_en
 
 def test_another_head_in_its_place_leaves_nothing_of_its_code(tiny_encoder, tmp_path):
     checkpoint = open_reranker(str(tiny_encoder))
-    save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / "late")
+    save_cross_encoder(drawn(checkpoint), checkpoint.tokenizer, tmp_path / "late")
     for pooling in (PLAIN, "mean", JOINT):
         checkpoint = open_reranker(str(tmp_path / "late"), asked=Asked(pooling=pooling), trust_remote_code=True)
         save_cross_encoder(checkpoint.load(for_training=True), checkpoint.tokenizer, tmp_path / pooling)
+        if pooling == JOINT:
+            head = checkpoint.load(for_training=True).score
+            assert head.token_scale.item() == SCALE and not head.weigh.weight.any() and not head.of_pair.weight.any()
         told = json.loads((tmp_path / pooling / "config.json").read_text())
         assert (
             bool(told.get("auto_map")) == (pooling == JOINT) and told.get("sharprank", {}).get("text_pooling") is None
         )
         PairScorer.load(str(tmp_path / pooling), device="cpu").score(PAIRS)
+
+
+def test_what_is_no_pair_is_refused(tiny_encoder):
+    model = open_reranker(str(tiny_encoder)).load(packed=False)
+    with pytest.raises(ValueError, match="are no pair: token 3 has to end query and passage"):
+        model(input_ids=torch.tensor([[2, 7, 8, 3]]))
+
+
+def test_padding_on_either_side_and_half_precision_change_nothing_that_matters(encoders):
+    checkpoint = open_reranker(str(encoders["bert"]))
+    model = drawn(checkpoint, packed=False)
+    (ids, _), (others, _) = checkpoint.pair_tokenizer().encode(PAIRS[:2])
+    expected = [model(input_ids=torch.tensor([row.tolist()])).logits.item() for row in (ids, others)]
+    longest = max(len(ids), len(others)) + 3
+    for left in (True, False):
+        rows, masks = [], []
+        for row in (ids.tolist(), others.tolist()):
+            padding = [0] * (longest - len(row))
+            rows.append(padding + row if left else row + padding)
+            masks.append([0.0] * len(padding) + [1.0] * len(row) if left else [1.0] * len(row) + [0.0] * len(padding))
+        found = model(input_ids=torch.tensor(rows), attention_mask=torch.tensor(masks)).logits[:, 0]
+        np.testing.assert_allclose(found.detach(), expected, atol=1e-4)
+    half = model.to(torch.bfloat16)(input_ids=torch.tensor([ids.tolist()])).logits
+    assert half.dtype == torch.float32 and abs(float(half) - expected[0]) < 0.05 * max(1.0, abs(expected[0]))
+
+
+def test_a_new_head_on_a_loaded_encoder_is_that_of_its_folder(tiny_encoder, tmp_path):
+    shutil.copytree(tiny_encoder, tmp_path / "cls")
+    (tmp_path / "cls" / "1_Pooling" / "config.json").write_text('{"pooling_mode": ["cls"]}')
+    folder = str(tmp_path / "cls")
+    encoder, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ranker = AutoModelForRanking(encoder, tokenizer, pooling_method=LATE)
+    expected = PairScorer.load(folder, device="cpu").score(PAIRS)
+    np.testing.assert_allclose(ranker.compute_score(PAIRS), expected, atol=1e-4)
+    again = AutoModelForRanking(drawn(open_reranker(folder)), ranker.tokenizer, pooling_method=JOINT).model
+    assert again.score.token_scale.item() == SCALE and not again.score.weigh.weight.any()
+
+
+@pytest.mark.parametrize(
+    ("files", "embeds"),
+    [
+        ({"1_Pooling/config.json": {"pooling_mode": "mean"}}, True),
+        ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, False),
+        ({"1_Pooling/config.json": {"pooling_mode_lasttoken": True}}, False),
+        (
+            {"1_Pooling/config.json": {"pooling_mode": "mean"}, "modules.json": [{"path": "2", "type": "x.Dense"}]},
+            False,
+        ),
+        ({}, False),
+    ],
+)
+def test_an_embedding_model_is_known_by_its_files(files, embeds, tiny_encoder, tmp_path):
+    shutil.copytree(tiny_encoder, tmp_path / "m", ignore=shutil.ignore_patterns("1_Pooling"))
+    for name, content in files.items():
+        (tmp_path / "m" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "m" / name).write_text(json.dumps(content))
+    checkpoint = open_reranker(str(tmp_path / "m"))
+    assert (checkpoint.embeds, checkpoint.recipe.pooling) == (embeds, LATE if embeds else JOINT)
+    assert open_reranker(str(tmp_path / "m"), asked=Asked(pooling=LATE)).ranks_already == embeds
 
 
 def test_a_long_pair_among_short_ones_is_not_what_all_are_padded_to():
@@ -252,7 +315,8 @@ def test_a_new_head_is_said_to_be_untrained_and_a_saved_one_is_not(tiny_encoder,
     np.testing.assert_allclose(scores, by_hand(tiny_encoder, model), atol=1e-4)
     assert "untrained" not in capsys.readouterr().err
     checkpoint.load()
-    assert "compares tokens and is untrained" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "gets a new head `late`, being an embedding model, which is untrained" in said
     assert open_reranker(str(tmp_path), asked=Asked(pooling=PLAIN)).trained is False
 
 

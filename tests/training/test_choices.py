@@ -78,6 +78,14 @@ def test_similarities_teach_a_new_head_and_none_that_ranks_already_or_was_traine
     )
 
 
+def test_the_start_counts_where_it_ranks_and_few_queries_could_make_it_forget():
+    few = facts_of(ranks_already=True)
+    assert values(few, ["start_share"]) == {"start_share": 0.5}
+    assert values(facts_of(ranks_already=True, num_queries=20_000), ["start_share"]) == {"start_share": 0.0}
+    for others in ({"ranks_already": False}, {"ranks_already": True, "has_whole_weights": False}):
+        assert values(facts_of(**others), ["start_share"]) == {}
+
+
 def test_a_given_weight_brings_the_temperature_of_cosines_and_a_weight_of_none_does_not():
     trained = facts_of(has_similarities=True, head_is_new=False)
     assert values(trained, ["teacher_temperature"], distillation_weight=0.5) == {"teacher_temperature": 0.05}
@@ -149,7 +157,7 @@ def test_a_head_that_ranks_already_takes_smaller_steps_and_learns_labels_alone(w
 def test_flags_and_configuration_files_win(words, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(settle, "bf16_is_fast", lambda device: True)
     (tmp_path / "c.yaml").write_text("learning_rate: 1e-3\nnum_train_epochs: 7\ndropout: 0.2\n")
-    more = ("--config", tmp_path / "c.yaml", "--per_device_train_batch_size", 5, "--bf16", "False")
+    more = ("--config", tmp_path / "c.yaml", "--per_device_train_batch_size", 5, "--bf16", "False", "--start_share", 0)
     assert main(words(*more, "--distillation_weight", 0)) == 0
     assert "chosen" not in capsys.readouterr().err
     run = run_of(tmp_path / "out")

@@ -19,6 +19,7 @@ from sharprank.errors import UserError
 from sharprank.losses.listwise import listwise_ce
 from sharprank.models.checkpoint import check_max_length, open_reranker
 from sharprank.models.devices import choose_device
+from sharprank.models.encoder_config import said_to_embed
 from sharprank.models.kinds import PLAIN, Asked, separator_of
 from sharprank.models.lora import Lora
 from sharprank.models.pair_text import PairTokenizer
@@ -39,7 +40,7 @@ class AutoModelForRanking(nn.Module):
         model: a sequence classifier with one label, or with `pooling_method` any encoder.
         tokenizer: the model's.
         train_group_size: with more than 1, every so many pairs of a batch are one query's, and the loss compares them.
-        pooling_method: "cls", "mean", "last" or "weighted": a new scalar head on the encoder.
+        pooling_method: "late", "maxsim", "cls", "mean", "last" or "weighted": a new head of ours on the encoder.
         loss_fn: takes (logits, labels), both float32 [P], or [P / train_group_size, train_group_size] for groups.
         loss_type: without `loss_fn`: "classification" (binary cross-entropy on logits; softmax cross-entropy in
             groups) or "regression" (mean squared error of the sigmoid).
@@ -79,7 +80,9 @@ class AutoModelForRanking(nn.Module):
                     f"pooling_method {pooling_method!r}: no token separates query and passage",
                     fix="use mean, cls or last",
                 )
-            model = pooled_from(model, str(pooling_method), separator=separator)
+            embeds = said_to_embed(model.config._name_or_path)
+            text_pooling = None if embeds is None else embeds.pooling
+            model = pooled_from(model, str(pooling_method), separator=separator, text_pooling=text_pooling)
         self.device = choose_device(device)
         self.model = model.to(self.device)
         self.tokenizer = tokenizer

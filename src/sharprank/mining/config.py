@@ -104,7 +104,7 @@ class MineConfig:
 
     output_scores: bool = _flag(
         "also write neg_similarity, neg_rank (counted from 1), pos_similarity, neg_id and pos_id: training learns from "
-        "the similarities where it starts without a head, measures by them, and `filter` filters by them",
+        "the similarities where a new head has to learn ranking first, measures by them, and `filter` filters by them",
         True,
     )
     output_candidates: str | None = _flag("also write every candidate that was met, with the reason it was refused")

@@ -17,12 +17,12 @@ import torch
 from sharprank.errors import UserError
 from sharprank.models.batches import TokenBatch, model_inputs
 from sharprank.models.compatibility import LOADS_WITH
-from sharprank.models.encoder_config import pooling_of_layout
+from sharprank.models.encoder_config import said_to_embed
 from sharprank.models.head import add_mean_layer
 from sharprank.models.kinds import Asked, check_head, kind_of, recipe_of
 from sharprank.models.loading import load_config, load_tokenizer, load_weights
 from sharprank.models.lora import Adapter, Lora, add_adapter, find_adapter, load_adapter
-from sharprank.models.maxsim import can_carry_code, forget_code
+from sharprank.models.maxsim import LATE, can_carry_code, forget_code
 from sharprank.models.minilm import MINILM, has_tokenizer, resolve_model
 from sharprank.models.packing import (
     enable_packing,
@@ -50,6 +50,7 @@ class Checkpoint:
         path: what transformers loads, the base model of an adapter.
         kind: "head" (the family's classifier), "new_head", "pooled" (our head), "answers" (a language model).
         trained: the head it has is not new.
+        embeds: its files say that the encoder was trained to embed texts.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Checkpoint:
     recipe: Recipe
     kind: str
     trained: bool
+    embeds: bool = False
     adapter: Adapter | None = None
     trust_remote_code: bool = False
     cache_dir: str | None = None
@@ -100,7 +102,7 @@ class Checkpoint:
         """The model, in float32, ready for `model_inputs`.
 
         Args:
-            seed: a new head is drawn from it; `for_training=False` says so, since its scores mean nothing yet.
+            seed: a new head is drawn from it; which head it is, and that it is untrained, is said.
             lora: train an adapter of this shape, or go on with the adapter that was opened; without it an adapter is
                 merged into its base.
             like: pairs that training will see; a new head whose scores have a level of their own starts with 0 there,
@@ -114,14 +116,15 @@ class Checkpoint:
             config = copy.deepcopy(self.config)
             self.recipe.store(config)
             model = load_weights(self._class(), self.path, config=config, needs_head=self._has_own_head, **self._hub())
+            if self._replaces_a_head:
+                model.score.reset()
         if self.kind == "new_head":
             add_mean_layer(model)
         if self.kind == "answers":
             assert self.recipe.prompt is not None
             read_answers(model, answer_ids(self.recipe.prompt, self.tokenizer))
-        if not self.trained and not for_training:
-            head = "compares tokens and" if self.recipe.pooling in COMPARING else f"(seed {seed})"
-            say(f"note: {self.name} has no classification head; its new head {head} is untrained")
+        if not self.trained:
+            say(self._about_new_head(seed, for_training=for_training))
         if packed and not enable_packing(model, first_tokens_only=reads_first_tokens(model)):
             say(f"note: {model.config.model_type} models cannot be packed; batches are sorted by length and padded")
         if like is not None and not self.trained and self.recipe.pooling in COMPARING:
@@ -156,6 +159,25 @@ class Checkpoint:
     def trained_with(self, *, max_length: int) -> Checkpoint:
         """The checkpoint that training with pairs of `max_length` tokens leaves behind."""
         return replace(self, recipe=replace(self.recipe, max_length=max_length))
+
+    def _about_new_head(self, seed: int, *, for_training: bool) -> str:
+        head, why = f"a new head (seed {seed})", ""
+        if self.kind == "pooled":
+            head = f"a new head `{self.recipe.pooling}`"
+        if self.recipe.pooling in COMPARING:
+            why = ", being an embedding model" if self.embeds else "; its files do not say that it was trained to embed"
+        return f"note: {self.name} gets {head}{why}{'' if for_training else ', which is untrained'}"
+
+    @property
+    def ranks_already(self) -> bool:
+        """Whether a new head ranks before any training: the encoder was trained to bring like texts together."""
+        return self.kind == "pooled" and not self.trained and self.embeds and self.recipe.pooling == LATE
+
+    @property
+    def _replaces_a_head(self) -> bool:
+        """Whether another head of ours may have left weights of the same names."""
+        stored = getattr(self.config, KEY, None) or {}
+        return self.kind == "pooled" and not self.trained and stored.get("pooling") is not None
 
     @property
     def _has_own_head(self) -> bool:
@@ -213,7 +235,8 @@ def open_reranker(
         setattr(config, KEY, adapter.recipe)
     recipe = stored_recipe(config, where=name)
     kind, trained = kind_of(config, recipe, asked, tokenizer)
-    embeds_by = pooling_of_layout(path, cache_dir=cache_dir) if kind == "pooled" and not trained else None
+    embeds = said_to_embed(path, cache_dir=cache_dir) if kind == "pooled" and not trained else None
+    embeds_by = None if embeds is None else embeds.pooling
     recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name, embeds_by=embeds_by)
     check_head(config, recipe, kind, name=name)
     if recipe.pooling not in COMPARING:
@@ -232,6 +255,7 @@ def open_reranker(
         recipe=recipe,
         kind=kind,
         trained=trained or adapter is not None,
+        embeds=embeds is not None,
         adapter=adapter,
         **hub,
     )

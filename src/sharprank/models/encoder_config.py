@@ -31,7 +31,6 @@ _OLD_POOLING_KEYS = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
 }
-_CLS_KEYS = [key for key, mode in _OLD_POOLING_KEYS.items() if mode == "cls"]
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize", "Dropout"}
 _PASSAGE_PROMPTS = ("document", "passage", "corpus")
 
@@ -110,16 +109,16 @@ def read_encoder_config(
     return _checked(replace(own, **changes))
 
 
-def pooling_of_layout(path: str, *, cache_dir: str | None = None) -> str | None:
-    """How an embedding model's files say that it pools whole texts: "cls", or "mean" for anything else.
+def said_to_embed(path: str, *, cache_dir: str | None = None) -> EncoderConfig | None:
+    """What an encoder's own files say of how it embeds whole texts, by "mean" or "cls".
 
-    None where there are no such files: nothing says that the encoder was trained to embed.
+    None where they say nothing of the kind: nothing tells that it was trained to embed.
     """
-    found = _read_json(path, "1_Pooling/config.json", cache_dir)
-    if not isinstance(found, dict):
+    try:
+        found = _from_layout(path, name=path, pooling=None, cache_dir=cache_dir) if path else None
+    except UserError:  # it pools otherwise, or has more parts, as a cross-encoder of sentence-transformers has
         return None
-    modes = [found.get("pooling_mode"), *map(found.get, _CLS_KEYS)]
-    return "cls" if any(mode in ("cls", True) for mode in modes) else "mean"
+    return found if found is not None and found.pooling in ("mean", "cls") else None
 
 
 def _checked(config: EncoderConfig) -> EncoderConfig:

@@ -66,10 +66,10 @@ def separator_of(tokenizer: Any, config: Any) -> int | None:
     """The token that ends the query in a pair, for heads that compare tokens; None where nothing marks it."""
     if tokenizer.sep_token_id is None or is_decoder(config) or config.is_encoder_decoder:
         return None
-    layout = pair_layout(tokenizer)
-    if layout is None or len(layout.before) != 1 or layout.between[:1].tolist() != [tokenizer.sep_token_id]:
+    layout, separator = pair_layout(tokenizer), tokenizer.sep_token_id
+    if layout is None or len(layout.before) != 1 or layout.after.tolist() != [separator]:
         return None
-    return tokenizer.sep_token_id
+    return separator if set(layout.between.tolist()) == {separator} else None
 
 
 def recipe_of(

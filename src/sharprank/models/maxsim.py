@@ -34,13 +34,14 @@ SCALE = 20.0
 """What a similarity (-1 to 1) counts in a score: the inverse of the temperature embedding models are trained with. With
 two similarities each counts half of it."""
 
-LEVEL = 0.7
-"""The similarity that scores 0 at the start, MiniLM's between best matches; training begins with its own data's."""
-
 CODE = "modeling_maxsim"
 """The name of this module beside a checkpoint."""
 
 JOINT, LATE = "maxsim", "late"
+
+LEVELS = {JOINT: 0.7, LATE: 0.45}
+"""The similarity that scores 0 at the start, MiniLM's between queries and their candidates: of best matches that were
+read together, and the mean of both similarities of texts read apart. Training begins with its own data's."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class MaxSimHead(nn.Module):
             assert isinstance(linear, nn.Linear)
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
-        nn.init.constant_(self._level.bias, -SCALE * LEVEL)
+        nn.init.constant_(self._level.bias, -SCALE * LEVELS[JOINT if self.text_pooling is None else LATE])
         scales = [self.token_scale] if self.text_pooling is None else [self.token_scale, self.text_scale]
         for scale in scales:
             nn.init.constant_(scale, SCALE / len(scales))
@@ -171,6 +172,8 @@ def _halves(ids: list[int], separator: int) -> tuple[list[int], list[int]]:
     >>> _halves([0, 7, 8, 2, 9, 2], 2), _halves([0, 7, 2, 2, 9, 2], 2)
     (([0, 7, 8, 2], [0, 9, 2]), ([0, 7, 2], [0, 9, 2]))
     """
+    if separator not in ids[:-1]:
+        raise ValueError(f"token ids {ids[:8]}... are no pair: token {separator} has to end query and passage")
     border = ids.index(separator)
     rest = border + 1
     while rest < len(ids) - 1 and ids[rest] == separator:
@@ -206,7 +209,7 @@ class MaxSim:
             pairs = _split(input_ids[0].tolist(), packing.lengths)
         else:
             real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-            pairs = _split(input_ids[real.bool()].tolist(), real.sum(1).tolist())
+            pairs = _split(input_ids[real.bool()].tolist(), real.bool().sum(1).tolist())
         if self.pooling == LATE:
             texts, queries, passages = self._apart(pairs)
             states_TH = self._read(texts, input_ids.device, packing=packing, **inputs)
@@ -257,12 +260,20 @@ class MaxSim:
             steps = torch.cat([torch.arange(length) for length in lengths]).to(device)
             inputs = {"position_ids": (steps + position_ids[0, 0]).unsqueeze(0), "packing": packing.of(lengths, device)}
             return self._encode(input_ids=ids, token_type_ids=self._one_type(ids), **inputs)[0]
+        states: dict[int, torch.Tensor] = {}
+        for some in _alike(lengths):
+            padded = self._read_padded([texts[place] for place in some], device)
+            states |= dict(zip(some, padded.split([lengths[place] for place in some]), strict=True))
+        return torch.cat([states[place] for place in range(len(texts))])
+
+    def _read_padded(self, texts: list[list[int]], device: Any) -> torch.Tensor:
+        """States [T, H] of texts as padded rows."""
         pad = getattr(self.config, "pad_token_id", None)  # type: ignore[attr-defined]
-        longest = max(lengths)
+        longest = max(map(len, texts))
         ids = torch.tensor([text + [pad or 0] * (longest - len(text)) for text in texts], device=device)
-        real = torch.arange(longest, device=device) < torch.tensor(lengths, device=device).unsqueeze(1)
-        inputs = {"attention_mask": real.long(), "token_type_ids": self._one_type(ids)}
-        return self._encode(input_ids=ids, **inputs)[real]
+        lengths = torch.tensor([len(text) for text in texts], device=device)
+        real = torch.arange(longest, device=device) < lengths.unsqueeze(1)
+        return self._encode(input_ids=ids, attention_mask=real.long(), token_type_ids=self._one_type(ids))[real]
 
     def _one_type(self, ids: torch.Tensor) -> torch.Tensor | None:
         """Token types of a text by itself; None where the encoder knows no types."""

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from sharprank.models.maxsim import JOINT, LATE, MaxSim
+from sharprank.models.maxsim import JOINT, LATE, MaxSim, forget_code
 from sharprank.models.packing import enable_packing, reads_first_tokens
 from sharprank.models.pooling import Pooling, pool_states
 from sharprank.models.recipe import Recipe
@@ -40,6 +40,10 @@ HEADS = (*COMPARING, *POOLINGS)
 """All heads of ours, by what `--pooling` calls them."""
 
 _ST_POOLINGS = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
+
+
+MODULE_FILES = ("modules.json", "config_sentence_transformers.json", "1_Pooling", "2_Dense")
+"""What lies beside a checkpoint with a pooling head, for sentence-transformers; with another head it would be wrong."""
 
 
 class ScoreHead(nn.Module):
@@ -57,6 +61,13 @@ class ScoreHead(nn.Module):
         self.first_layer = (num_layers + 1) // 3
         weights = torch.ones(num_layers + 1 - self.first_layer) if pooling == "weighted" else None
         self.layer_weights = None if weights is None else nn.Parameter(weights)
+
+    def reset(self) -> None:
+        """A new head, in the place of an older one's weights."""
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+        if self.layer_weights is not None:
+            nn.init.ones_(self.layer_weights)
 
     def states(self, output: Any) -> torch.Tensor:
         """What is pooled: the last layer's states, or the weighted mean of the later layers'."""
@@ -177,19 +188,28 @@ def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) 
     return _ending(MaxSim, encoder) if pooling in COMPARING else _ending(_Pooled, encoder, pooling=pooling)
 
 
-def pooled_from(model: Any, pooling: str, *, separator: int | None = None, seed: int = 0) -> Any:
+def pooled_from(
+    model: Any, pooling: str, *, separator: int | None = None, text_pooling: str | None = None, seed: int = 0
+) -> Any:
     """The encoder of a loaded model with a new head of ours, drawn from `seed`.
 
     Args:
         separator: id of the token between query and passage, for heads that compare tokens.
+        text_pooling: how `late` pools whole texts; None: by the mean.
     """
     encoder = model.base_model
     config = copy.deepcopy(encoder.config)
-    Recipe(pooling=pooling, separator=separator if pooling in COMPARING else None).store(config)
+    forget_code(config)
+    Recipe(
+        pooling=pooling,
+        separator=separator if pooling in COMPARING else None,
+        text_pooling=text_pooling if pooling == LATE else None,
+    ).store(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pooled = pooled_class(config, pooling)(config)
-    found = pooled.load_state_dict(encoder.state_dict(), strict=False)
+    weights = {name: weight for name, weight in encoder.state_dict().items() if not name.startswith("score.")}
+    found = pooled.load_state_dict(weights, strict=False)
     assert all(name.startswith("score.") for name in found.missing_keys), found.missing_keys
     enable_packing(pooled, first_tokens_only=reads_first_tokens(pooled))
     return pooled

@@ -57,7 +57,7 @@ class RunConfig:
     learning_rate: float | None = _flag("peak learning rate; by default by the head and width of the model, and said")
     distillation_weight: float | None = _flag(
         "how much the miner's similarities count as a teacher's beside the labels; by default 1 where the reranker "
-        "starts without a trained head, else 0, and said"
+        "starts with a new head that has to learn ranking first, else 0, and said"
     )
     dropout: float | None = _flag(
         "dropout while training; by default 0 for a new head and few passes, else the model's own"

@@ -20,8 +20,8 @@ TRAINED_HEAD_LEARNING_RATE = 2e-5
 RANKING_HEAD_LEARNING_RATE = 1e-4
 """Of a new head that ranks before any training, up to the same width: larger steps lose what it starts with."""
 
-START_SHARE = 0.5
-"""Of the start in the weights that are saved, for such a head."""
+START_SHARE = ((20_000, 0.0), (0, 0.5))
+"""Of the start in the weights that are saved, for such a head: few queries teach less than they make it forget."""
 
 NEW_HEAD_LEARNING_RATE, OF_WIDTH = 2e-4, 384
 """Of a model whose head is new, and the width (hidden size) up to which it is taken. Wider ones get less, by the square
@@ -158,7 +158,7 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
     if facts.has_similarities and settled("distillation_weight"):
         take("teacher_temperature", SIMILARITIES_TEMPERATURE, "cosines")
     if facts.ranks_already and facts.has_whole_weights:
-        take("start_share", START_SHARE, "new head that ranks already")
+        take("start_share", by_number(START_SHARE, facts.num_queries), "new head that ranks already")
     if facts.has_fast_bf16:
         take("bf16", True, "fast here")
     return found

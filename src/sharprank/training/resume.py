@@ -17,6 +17,7 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.fusion import FUSION_FILE
 from sharprank.formats.writers import check_writable, write_json
+from sharprank.models.scored import MODULE_FILES
 from sharprank.progress import say
 from sharprank.training.choices import Choices, as_record, from_record
 from sharprank.training.trainer import COMPLETE_MARK
@@ -150,12 +151,20 @@ def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choice
     if overwrite and output_dir.exists():
         for folder in checkpoints(output_dir):
             shutil.rmtree(folder)
+        _forget_modules(output_dir)
     for folder in checkpoints(output_dir):
         if not (folder / COMPLETE_MARK).is_file():
             say(f"note: {folder.name} was cut short and is removed")
             shutil.rmtree(folder)
     (output_dir / FUSION_FILE).unlink(missing_ok=True)  # it was fitted for other weights than the run will leave
     write_run(output_dir, settings, chosen, finished=False)
+
+
+def _forget_modules(output_dir: Path) -> None:
+    """Take away what a pooling head left for sentence-transformers, which would load it for another head."""
+    if (output_dir / "2_Dense").is_dir():
+        for path in (output_dir / name for name in MODULE_FILES):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_run(output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, finished: bool, **more: Any) -> None:

@@ -13,7 +13,6 @@ from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
 from sharprank.models.checkpoint import Checkpoint
 from sharprank.models.devices import bf16_is_fast
-from sharprank.models.maxsim import LATE
 from sharprank.progress import say
 from sharprank.training.choices import Choices, Facts, choose, launcher_decides_precision, spoken
 from sharprank.training.config import ModelOptions, RerankTrainingArguments
@@ -37,7 +36,7 @@ def settle(
     if args.knowledge_distillation:
         left_open -= {"distillation_weight"}
     choices = _agreed(lambda: _choices(left_open, options, args, read, checkpoint), args)
-    if not checkpoint.trained and not _ranks_already(checkpoint) and 0 < read.num_similar < len(read.train):
+    if not checkpoint.trained and not checkpoint.ranks_already and 0 < read.num_similar < len(read.train):
         lacking = f"{len(read.train) - read.num_similar:,} of {len(read.train):,} queries"
         say(f"note: {lacking} have passages without the miner's similarity, so similarities teach nothing here")
     if choices:
@@ -73,7 +72,7 @@ def _choices(
     }
     facts = Facts(
         head_is_new=not checkpoint.trained,
-        ranks_already=_ranks_already(checkpoint),
+        ranks_already=checkpoint.ranks_already,
         has_whole_weights=args.has_whole_weights and not options.use_lora,
         width=_width(checkpoint.config),
         num_queries=len(read.train),
@@ -99,11 +98,6 @@ def _continued(chosen: Choices, begun: Begun, left_open: set[str], *, world_size
         in_all = begun.settings.get("global_batch_size", groups.value * world_size)
         before[GROUPS] = replace(groups, value=-(-in_all // world_size))
     return {name: choice for name, choice in chosen.items() if not begun.left_alone(name)} | before
-
-
-def _ranks_already(checkpoint: Checkpoint) -> bool:
-    """Whether a new head ranks before any training, and better than the similarities that could teach it."""
-    return not checkpoint.trained and checkpoint.recipe.pooling == LATE
 
 
 def _has_room_for_a_teacher(objective: Objective) -> bool:

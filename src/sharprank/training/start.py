@@ -32,9 +32,11 @@ class Start:
         """Take the model's weights back by the share of the way to the start, in place."""
         if not self.share:
             return
-        for name, parameter in model.named_parameters():
-            if name in self._weights:
-                parameter.lerp_(self._weights[name].to(parameter.device, parameter.dtype), self.share)
+        parameters = dict(model.named_parameters())
+        if not self._weights.keys() <= parameters.keys():
+            raise ValueError("the model's weights changed their names in training: an engine shards it")
+        for name, before in self._weights.items():
+            parameters[name].lerp_(before.to(parameters[name].device, parameters[name].dtype), self.share)
         say(f"weights: {1 - self.share:g} as trained + {self.share:g} as they started (--start_share)")
 
 

@@ -124,6 +124,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
         args.rank_while_training(measures_of(read.evaluation)[0])
     checkpoint = model_options.open()
     model_options, read, chosen = settle(model_options, args, read, checkpoint)
+    check_share(args.start_share, is_whole=args.has_whole_weights and not model_options.use_lora)
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
     checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
     settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
@@ -150,8 +151,9 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     trainer = _trainer(model, args, dataset=dataset, eval_groups=read.evaluation)
     if state.checkpoint:
         say(f"continuing from {state.checkpoint}")
-    if isinstance(args.resume_from_checkpoint, str):
-        refuse_other_weights(model, args.resume_from_checkpoint)
+    resumed = args.resume_from_checkpoint if isinstance(args.resume_from_checkpoint, str) else state.checkpoint
+    if resumed and (args.resume_from_checkpoint or args.has_whole_weights):
+        refuse_other_weights(model, resumed)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint or state.checkpoint)
         start.mix_into(model)
