@@ -128,10 +128,22 @@ def read_result(bench: Bench, cell: Cell) -> dict[str, Any] | None:
     """What a cell gave here, or is kept of it; None before it is done.
 
     Raises:
-        UserError: it was trained with another pair length.
+        UserError: it was trained with another pair length, or another recipe of that name.
     """
     path = bench.folder(cell) / "result.json"
-    return _json(path, bench) if path.exists() else bench.kept.get(cell)
+    found = _json(path, bench) if path.exists() else bench.kept.get(cell)
+    if found is not None and found.get("recipe") not in (None, _recipe(bench, cell)):
+        raise UserError(
+            f"{cell} was trained with other flags or defaults than it has now",
+            fix=f"train it anew (--again {cell.system!r}), or use another --work folder",
+        )
+    return found
+
+
+def _recipe(bench: Bench, cell: Cell) -> dict[str, Any] | None:
+    """What decides the result of a system of ours; None for the peers, whose recipes stand."""
+    system = bench.system(cell)
+    return system.recipe() if hasattr(system, "recipe") else None
 
 
 def _json(path: Path, bench: Bench) -> dict[str, Any]:
@@ -161,7 +173,8 @@ def run_cell(bench: Bench, cell: Cell) -> dict[str, Any]:
     collection = bench.prepared(cell.collection)
     trained = _trained(bench, cell, collection)
     _score(bench, cell, collection)
-    result = {**asdict(cell), **trained}
+    recipe = _recipe(bench, cell)
+    result = {**asdict(cell), **trained, **({} if recipe is None else {"recipe": recipe})}
     write_json(folder / "result.json", result)
     if not bench.keep:
         shutil.rmtree(folder / "model")

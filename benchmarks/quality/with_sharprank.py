@@ -7,6 +7,7 @@ queries are kept apart for every system alike.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,14 @@ class Sharprank:
     train_flags: Mapping[str, Any] = field(default_factory=dict)
     mine_flags: Mapping[str, Any] = field(default_factory=dict)
     passes: int | None = None
+
+    def recipe(self) -> dict[str, Any]:
+        """What decides a result beside its size, as JSON has it: flags, and the defaults that training chooses from."""
+        from sharprank.training import choices
+
+        defaults = {name: value for name, value in vars(choices).items() if name.isupper()}
+        told = {"train": self.train_flags, "mine": self.mine_flags, "passes": self.passes, "defaults": defaults}
+        return json.loads(json.dumps(told, default=str))
 
     @property
     def mines(self) -> bool:

@@ -16,7 +16,7 @@ from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
 from benchmarks.quality import factors, variants, with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
-from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, ordered, run_cell
+from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, forget, ordered, run_cell
 from benchmarks.quality.compare import compare, done_cells
 from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
@@ -186,6 +186,22 @@ def test_a_cell_of_another_pair_length_is_not_taken_for_this_one(bench, monkeypa
     run_cell(bench, cell)
     with pytest.raises(UserError, match="trained with pairs of 32 tokens, not 64"):
         run_cell(replace(bench, max_len=64), cell)
+
+
+def test_a_cell_of_other_defaults_is_not_taken_for_this_one_and_is_trained_anew_when_asked(bench, monkeypatch):
+    system = FakeSystem()
+    system.recipe = lambda: {"rate": system.rate}
+    use(monkeypatch, sharprank=system)
+    cell = Cell("scifact", OURS, TOKENS, 42)
+    system.rate = 1
+    run_cell(bench, cell)
+    system.rate = 2
+    with pytest.raises(UserError, match="other flags or defaults"):
+        run_cell(bench, cell)
+    forget(bench, cell)
+    assert run_cell(bench, cell)["recipe"] == {"rate": 2}
+    assert system.asked == ["mine 42", "train 42", "train 42"]
+    assert Sharprank().recipe() == Sharprank().recipe() != Sharprank({"dropout": 0.1}).recipe()
 
 
 def test_a_cell_stopped_in_training_trains_again_on_the_rows_it_mined(bench, monkeypatch):

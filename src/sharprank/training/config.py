@@ -56,7 +56,7 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
     bf16: bool = _left_open("bfloat16 forward passes (weights stay float32); by default where the device is fast at it")
     start_share: float | None = _left_open(
         "how much the weights that training began with count in what is saved, beside the trained ones (WiSE-FT); by "
-        "default 0.5 for a new head that ranks already and fewer than 20,000 queries, else 0; checkpoints stay as trained"
+        "default 0.5 for a new head that ranks already, below 20,000 queries, else 0. Checkpoints stay as trained"
     )
     logging_steps: float = field(default=10, metadata={"help": "steps between two logged losses"})
     save_steps: float = field(
