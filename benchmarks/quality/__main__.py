@@ -62,7 +62,9 @@ def main(argv: list[str] | None = None) -> None:
             _run(bench, cell)
             one = ([cell.collection], [cell.budget], [cell.seed])
             write_kept(options.kept, bench, {c: r for c, r in done_cells(bench, *one).items() if c == cell})
-    report = compare(bench, done_cells(bench, *places))
+    done = done_cells(bench, *places)
+    write_kept(options.kept, bench, done)
+    report = compare(bench, done)
     write_json(options.output, report)
     print(render(report))
     if options.docs:

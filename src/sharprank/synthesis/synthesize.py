@@ -102,16 +102,20 @@ class _Work:
         if (ended := self._ended(one_pass)) is not None:
             return ended
         generator = self._generator()
-        ahead = self._endpoint.concurrency if self._chat else 1
         todo = islice(order, tried, self._config.attempts)
         with progress_bar(total=self._config.num_examples, desc="making rows", unit="row") as bar:
             bar.update(self._journal.num_rows)
-            for turn, doc_id, outcome in _in_order(generator, self._corpus, todo, ahead, self._interrupt):
+            for turn, doc_id, outcome in _in_order(generator, self._corpus, todo, self._most_at_once, self._interrupt):
                 self._journal.add(doc_id, turn, outcome)
                 bar.update(outcome.row is not None)
                 if (ended := self._ended(one_pass)) is not None:
                     return ended
         return "all attempts used"
+
+    def _most_at_once(self) -> int:
+        """Attempts in work at a time: never more than rows are missing, so that none is paid for and not used."""
+        missing = self._config.num_examples - self._journal.num_rows
+        return min(self._endpoint.concurrency if self._chat else 1, missing)
 
     def _interrupt(self) -> None:
         if self._chat is not None:
@@ -186,15 +190,15 @@ def _in_order(
     generator: Generator,
     corpus: Mapping[str, Document],
     todo: Iterator[tuple[int, str]],
-    ahead: int,
+    most_at_once: Callable[[], int],
     interrupt: Callable[[], None],
 ) -> Iterator[tuple[int, str, Outcome]]:
-    """The outcomes in the order of `todo`, up to `ahead` of them in work at a time."""
-    pool = ThreadPoolExecutor(ahead)
+    """The outcomes in the order of `todo`, up to `most_at_once()` of them in work at a time, asked before each."""
+    pool = ThreadPoolExecutor(most_at_once())
     waiting: deque[tuple[int, str, Future[Outcome]]] = deque()
     try:
         while True:
-            for turn, doc_id in islice(todo, ahead - len(waiting)):
+            for turn, doc_id in islice(todo, max(0, most_at_once() - len(waiting))):
                 waiting.append((turn, doc_id, pool.submit(generator.attempt, corpus[doc_id], turn)))
             if not waiting:
                 return
