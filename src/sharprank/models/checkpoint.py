@@ -164,8 +164,10 @@ class Checkpoint:
         head, why = f"a new head (seed {seed})", ""
         if self.kind == "pooled":
             head = f"a new head `{self.recipe.pooling}`"
-        if self.recipe.pooling in COMPARING:
-            why = ", being an embedding model" if self.embeds else "; its files do not say that it was trained to embed"
+        if self.ranks_already:
+            why = ", being an embedding model"
+        elif self.recipe.pooling in COMPARING and not self.embeds:
+            why = "; its files do not say that it was trained to embed"
         return f"note: {self.name} gets {head}{why}{'' if for_training else ', which is untrained'}"
 
     @property
