@@ -13,7 +13,7 @@ CHECKED := src tests benchmarks $(DOORS)
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(INSTALLED) ## mine, train and evaluate on the documentation of this Python, offline, in under ten minutes on two cores
+demo: $(INSTALLED) ## mine, train and evaluate on the documentation of this Python, offline, in about ten minutes on two cores
 	$(BIN)/sharprank demo
 
 test: $(INSTALLED) ## the tests, offline, on CPU

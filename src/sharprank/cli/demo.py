@@ -8,7 +8,7 @@ from sharprank.pipeline.demo import DemoConfig
 PROG = "sharprank demo"
 DESCRIPTION = (
     "Learn to find the documentation of Python from one-line summaries: mine, train and evaluate on the docstrings of "
-    "the standard library, in under ten minutes on two cores, without network. Run it again to continue after a stop."
+    "the standard library, in about ten minutes on two cores, without network. Run it again to continue after a stop."
 )
 
 

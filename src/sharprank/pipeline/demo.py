@@ -1,4 +1,4 @@
-"""The demo: the main job on the documentation of the running Python, sized for less than ten minutes on two cores."""
+"""The demo: the main job on the documentation of the running Python, sized for about ten minutes on two cores."""
 
 from __future__ import annotations
 
