@@ -1,7 +1,7 @@
 """The start's share in a trained model: weights between those a training began with and those it ended with.
 
-A model that ranked before training unlearns some of that while it learns from few queries. The mean of both ends keeps
-more of either than every point on the way between them. Source: WiSE-FT (Wortsman et al., CVPR 2022).
+A model that ranked before training unlearns some of that while it learns from few queries; the mean of both ends keeps
+much of either. Source: WiSE-FT (Wortsman et al., CVPR 2022).
 """
 
 from __future__ import annotations

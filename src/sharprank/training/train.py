@@ -118,7 +118,6 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     model_options.check()
     data.check()
     _check_arguments(data, args)
-    check_share(args.start_share, is_whole=args.has_whole_weights and not model_options.use_lora)
     read = read_training_data(data, args.objective(), seed=args.seed)
     if read.evaluation:
         args.rank_while_training(measures_of(read.evaluation)[0])
