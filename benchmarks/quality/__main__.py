@@ -21,7 +21,7 @@ import torch
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, forget, ordered, run_cell
 from benchmarks.quality.compare import compare, done_cells
-from benchmarks.quality.kept import read_kept, write_kept
+from benchmarks.quality.kept import KEPT, read_kept, write_kept
 from benchmarks.quality.prepared import COLLECTIONS
 from benchmarks.quality.table import render
 from sharprank.formats.writers import write_json
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--keep", action="store_true", help="keep the weights after scoring")
     parser.add_argument("--threads", type=int, default=1, help="threads of every side")
     parser.add_argument("--again", nargs="+", choices=list(SYSTEMS), default=[], help="forget what is kept of these")
-    parser.add_argument("--kept", type=Path, default=HERE / "cells.jsonl.gz", help="what is kept of finished cells")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="what is kept of finished cells")
     parser.add_argument("--report", action="store_true", help="train nothing: only compare what is done")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", help="the figures")
     parser.add_argument("--docs", action="store_true", help="put the tables into docs/results.md")

@@ -26,6 +26,7 @@ from sharprank.errors import UserError
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import write_json
 from sharprank.provenance import versions
+from sharprank.records import Qrels
 
 OURS = "sharprank"
 SYSTEMS: dict[str, Any] = {
@@ -64,7 +65,7 @@ class Bench:
         max_len: tokens of a pair, in training and in scoring.
         keep: leave the weights after scoring.
         variants: of our recipe, by the name that their cells have as their system.
-        variant_queries: of each split that variants are scored on; None: all.
+        variant_queries: of each split that variants are measured on; None: all.
         kept: results of cells that were done before, here or on another machine (see `kept`).
     """
 
@@ -99,13 +100,24 @@ class Bench:
 
     def candidates(self, cell: Cell, split: str) -> dict[str, list[str]]:
         """What a cell is scored on, by query."""
-        prepared = self.prepared(cell.collection)
-        ranked = prepared.first_stage(split)
-        if cell.system in self.variants and self.variant_queries is not None:
-            measured = prepared.measured[-1] if split == TEST else split
-            some = some_queries(prepared.read(measured).qrels, self.variant_queries)
+        ranked = self.prepared(cell.collection).first_stage(split)
+        if cell.system in self.variants:
+            measured = self.measured(cell)[-1] if split == TEST else split
+            some = self.judged(cell, measured)
             ranked = {query_id: ranking for query_id, ranking in ranked.items() if query_id in some}
         return {query_id: list(ranking) for query_id, ranking in ranked.items()}
+
+    def measured(self, cell: Cell) -> Sequence[str]:
+        """The test splits that a cell has figures of: of a variant the last one, which asks most."""
+        measured = self.prepared(cell.collection).measured
+        return measured[-1:] if cell.system in self.variants else measured
+
+    def judged(self, cell: Cell, split: str) -> Qrels:
+        """The judgements of a split that a cell is measured by."""
+        qrels = self.prepared(cell.collection).read(split).qrels
+        if cell.system not in self.variants or self.variant_queries is None:
+            return qrels
+        return some_queries(qrels, self.variant_queries)
 
     def prepared(self, collection: str) -> Prepared:
         """The collection, prepared now unless it was before."""
@@ -217,8 +229,8 @@ def _steps(bench: Bench, cell: Cell, mined: Path, start: Path) -> int:
         if ours is None or own is None:
             missing = OURS if ours is None else cell.system
             raise MissingTime(f"{missing} has not been trained on {cell.collection} with seed {cell.seed}")
-        if not _processor_of(ours) == _processor_of(own) == _processor():
-            raise MissingTime("the times it would be given were not all taken on this kind of processor")
+        if _processor_of(ours) != _processor_of(own):
+            raise MissingTime("the times it would be given were taken on two kinds of processor")
         return max(1, round(ours["cpu"] / own["cpu"] * own["steps"]))
     return bench.system(cell).pace(mined, start, max_len=bench.max_len).steps_for(bench.tokens)
 

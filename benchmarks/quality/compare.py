@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.quality.cells import OURS, SYSTEMS, TOKENS, Bench, Cell, read_result
-from benchmarks.quality.prepared import TEST, VALIDATION, Prepared
+from benchmarks.quality.prepared import TEST, VALIDATION
 from sharprank.formats.trec import read_run
-from sharprank.metrics.fusion import fit_fusion, fuse
+from sharprank.metrics.fusion import cross_fitted, fit_fusion, fuse
 from sharprank.metrics.ranking import PerQuery, average, measure_run
 from sharprank.metrics.significance import bootstrap_interval, randomisation_test
 
@@ -30,12 +30,27 @@ def figures(bench: Bench, cell: Cell) -> dict[str, Any]:
     """What is kept of a cell that was done here.
 
     Returns:
-        `weight` of the first stage, fitted on validation; `values`: {split: {alone or fused: {measure: {query: x}}}}.
+        `weight` of the first stage, fitted on validation; `values`: {split: {alone or fused: {measure: {query: x}}}},
+        validation included, where each query is fused with the weight that the others ask for.
     """
-    prepared = bench.prepared(cell.collection)
-    found = {split: _values(bench, cell, prepared, split) for split in prepared.measured}
-    weight = next(iter(found.values()))[0]
-    return {"weight": weight, "values": {split: _as_kept(values) for split, (_, values) in found.items()}}
+    first_stage, folder = bench.prepared(cell.collection).first_stage, bench.folder(cell)
+    qrels, first = bench.judged(cell, VALIDATION), first_stage(VALIDATION)
+    reranked = read_run(folder / f"{VALIDATION}.trec")
+    weight = fit_fusion(qrels, first, reranked, measure=MAIN).weight
+    fused = cross_fitted(qrels, first, reranked, measures=MEASURES)
+    values = {VALIDATION: {ALONE: measure_run(qrels, reranked, MEASURES), FUSED: fused}}
+    reranked = read_run(folder / f"{TEST}.trec")
+    for split in bench.measured(cell):
+        runs = {ALONE: reranked, FUSED: fuse(first_stage(split), reranked, weight)}
+        judged = bench.judged(cell, split)
+        values[split] = {kind: measure_run(judged, run, MEASURES) for kind, run in runs.items()}
+    return {"weight": weight, "values": {split: _as_kept(found) for split, found in values.items()}}
+
+
+def with_figures(bench: Bench, cell: Cell) -> dict[str, Any] | None:
+    """The result of a cell with its figures; None before it is done."""
+    result = read_result(bench, cell)
+    return result if result is None or "values" in result else {**result, **figures(bench, cell)}
 
 
 def _as_kept(values: Values) -> Values:
@@ -54,9 +69,8 @@ def done_cells(
         Cell(collection, system, budget, seed)
         for collection in collections for system in SYSTEMS for budget in budgets for seed in seeds
     ]  # fmt: skip
-    results = ((cell, read_result(bench, cell)) for cell in wanted)
-    done = {cell: result for cell, result in results if result is not None}
-    return {cell: result if "values" in result else {**result, **figures(bench, cell)} for cell, result in done.items()}
+    results = ((cell, with_figures(bench, cell)) for cell in wanted)
+    return {cell: result for cell, result in results if result is not None}
 
 
 def compare(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:
@@ -86,17 +100,6 @@ def compare(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, A
 
 def _effort_of(result: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "values"}
-
-
-def _values(bench: Bench, cell: Cell, prepared: Prepared, split: str) -> tuple[float, Values]:
-    """The fusion weight fitted on validation, and the values of each query of the split."""
-    folder = bench.folder(cell)
-    judged = prepared.read(VALIDATION).qrels
-    fit = fit_fusion(judged, prepared.first_stage(VALIDATION), read_run(folder / f"{VALIDATION}.trec"), measure=MAIN)
-    reranked = read_run(folder / f"{TEST}.trec")
-    runs = {ALONE: reranked, FUSED: fuse(prepared.first_stage(split), reranked, fit.weight)}
-    qrels = prepared.read(split).qrels
-    return fit.weight, {kind: measure_run(qrels, run, MEASURES) for kind, run in runs.items()}
 
 
 def _rows(done: Mapping[Cell, Mapping[str, Any]], found: Mapping[Cell, Values]) -> Iterable[dict[str, Any]]:

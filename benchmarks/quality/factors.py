@@ -3,22 +3,26 @@
     python -m benchmarks.quality.factors [--data FOLDER] [--only NAME ...] [--collections ...] [--seeds 42 43 44]
 
 Every variant differs from the default settings in one thing, and is trained on the same number of tokens unless it
-says how many passes over the rows. Its cells lie beside those of `python -m benchmarks.quality` and resume like them.
-Choose by the validation columns (fused there is cross-fitted): test is for the report.
+says how many passes over the rows. Its cells lie beside those of `python -m benchmarks.quality`, resume like them and
+are kept in the same file. Choose by the validation columns (fused there is cross-fitted): test is for the report, and
+the last column, over the queries of both, says which differences are more than chance.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.marks import put_into
-from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, read_result, run_cell
-from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION, Prepared, some_queries
+from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, forget, run_cell
+from benchmarks.quality.compare import ALONE, FUSED, MAIN, with_figures
+from benchmarks.quality.kept import KEPT, read_kept, write_kept
+from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION
 from benchmarks.quality.variants import (
     Averaged,
     Continued,
@@ -27,14 +31,12 @@ from benchmarks.quality.variants import (
     WarmStart,
 )
 from benchmarks.quality.with_sharprank import Sharprank
-from sharprank.formats.trec import read_run
 from sharprank.formats.writers import write_json
-from sharprank.metrics.fusion import cross_fitted, fit_fusion, fuse
-from sharprank.metrics.ranking import average, measure_run
+from sharprank.metrics.ranking import measure_run
+from sharprank.metrics.significance import randomisation_test
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent.parent / "docs" / "recipes.md"
-MAIN = "nDCG@10"
 
 VARIANTS: dict[str, Sharprank] = {
     "default settings": Sharprank(),
@@ -92,26 +94,33 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--max_len", type=int, default=128, help="tokens of a pair")
     parser.add_argument("--queries", type=int, default=150, help="of each split that a variant is scored on")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--again", action="store_true", help="forget what is kept of these")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="what is kept of finished cells")
     parser.add_argument("--report", action="store_true", help="train nothing: only show what is done")
     parser.add_argument("--output", type=Path, default=HERE / "factors.json", help="the figures")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/recipes.md")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
-    variants = {cell_name(name): recipe for name, recipe in VARIANTS.items() if name != BASE}
     bench = Bench(
         data=options.data,
         work=options.work,
         tokens=options.tokens,
         max_len=options.max_len,
-        variants=variants,
+        variants={cell_name(name): recipe for name, recipe in VARIANTS.items() if name != BASE},
         variant_queries=options.queries,
     )
     names = options.only or list(VARIANTS)
     cells = [Cell(c, cell_name(n), TOKENS, seed) for seed in options.seeds for c in options.collections for n in names]
+    if options.again:
+        for cell in cells:
+            forget(bench, cell)
+    kept = {} if options.again else read_kept(options.kept, bench)
+    bench = replace(bench, kept={cell: result for cell, result in kept.items() if _has_all(bench, cell, result)})
     if not options.report:
         for cell in cells:
             run_cell(bench, cell)
-    found = list(figures(bench, cells))
+            write_kept(options.kept, bench, done_variants(bench, [cell]))
+    found = list(figures(bench, done_variants(bench, cells)))
     write_json(options.output, {"tokens": bench.tokens, "max_len": bench.max_len, "cells": found})
     print(table(found, bench.tokens))
     if options.docs:
@@ -127,68 +136,92 @@ def cell_name(variant: str) -> str:
     return OURS if variant == BASE else f"{OURS}, {variant.replace('/', ':')}"
 
 
-def figures(bench: Bench, cells: Sequence[Cell]) -> Iterable[dict[str, Any]]:
-    """Means over queries of the cells that are done, alone and fused, on validation and on the last test split."""
-    for cell in cells:
-        if read_result(bench, cell) is None:
-            continue
-        prepared = bench.prepared(cell.collection)
-        weight, validation = _validation(bench, cell, prepared)
-        split = prepared.measured[-1]
-        qrels = prepared.read(split).qrels
-        qrels = some_queries(qrels, bench.variant_queries or len(qrels))
-        reranked = {q: r for q, r in read_run(bench.folder(cell) / f"{TEST}.trec").items() if q in qrels}
-        first = {q: ranking for q, ranking in prepared.first_stage(split).items() if q in reranked}
-        runs = {"first": first, "alone": reranked, "fused": fuse(first, reranked, weight)}
-        test = {kind: _mean(measure_run(qrels, run, [MAIN])) for kind, run in runs.items()}
-        place = {"collection": cell.collection, "variant": cell.system, "seed": cell.seed, "split": split}
-        yield {**place, "weight": weight, VALIDATION: validation, TEST: test}
+def _has_all(bench: Bench, cell: Cell, result: Mapping[str, Any]) -> bool:
+    """Whether a kept result has the values of all queries that factors are measured on."""
+    places = {split: result["values"].get(split) for split in _columns(bench, cell.collection).values()}
+    return all(
+        values and not _some(bench, cell.collection, s) - set(values[ALONE][MAIN]) for s, values in places.items()
+    )
 
 
-def _validation(bench: Bench, cell: Cell, prepared: Prepared) -> tuple[float, dict[str, float]]:
-    qrels, first = prepared.read(VALIDATION).qrels, prepared.first_stage(VALIDATION)
-    reranked = read_run(bench.folder(cell) / f"{VALIDATION}.trec")
-    values = {
-        "first": measure_run(qrels, first, [MAIN]),
-        "alone": measure_run(qrels, reranked, [MAIN]),
-        "fused": cross_fitted(qrels, first, reranked, measures=[MAIN]),
-    }
-    weight = fit_fusion(qrels, first, reranked, measure=MAIN).weight
-    return weight, {kind: _mean(found) for kind, found in values.items()}
+def _columns(bench: Bench, collection: str) -> dict[str, str]:
+    """{column: split}: of the test splits the last one, which asks most."""
+    return {VALIDATION: VALIDATION, TEST: bench.prepared(collection).measured[-1]}
 
 
-def _mean(values: Any) -> float:
-    return round(average(values)[MAIN], 4)
+def _some(bench: Bench, collection: str, split: str) -> set[str]:
+    """The queries of a split that every variant has, and the default settings among others."""
+    return set(bench.judged(Cell(collection, next(iter(bench.variants)), TOKENS, 0), split))
+
+
+def done_variants(bench: Bench, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+    """The results of those that are done, with their figures."""
+    results = ((cell, with_figures(bench, cell)) for cell in cells)
+    return {cell: result for cell, result in results if result is not None}
+
+
+def figures(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Means over queries and seeds of each variant, alone and fused, on validation and on the last test split.
+
+    `difference` and `p` are those of the reranker alone, less the default settings' of the same seeds, over the queries
+    of both splits.
+    """
+    for collection, variant in dict.fromkeys((cell.collection, cell.system) for cell in done):
+        here = {cell: result for cell, result in done.items() if cell.collection == collection}
+        mine = {cell.seed: result for cell, result in here.items() if cell.system == variant}
+        base = {cell.seed: result for cell, result in here.items() if cell.system == OURS and cell.seed in mine}
+        prepared, columns = bench.prepared(collection), _columns(bench, collection)
+        some = {split: sorted(_some(bench, collection, split)) for split in columns.values()}
+        found: dict[str, Any] = {"collection": collection, "variant": variant, "seeds": list(mine)}
+        found["split"] = columns[TEST]
+        for column, split in columns.items():
+            first = measure_run(prepared.read(split).qrels, prepared.first_stage(split), [MAIN])[MAIN]
+            kinds = {kind: _values(mine.values(), kind, {split: some[split]}) for kind in (ALONE, FUSED)}
+            values = {"first": [first[query] for query in some[split]], **kinds}
+            found[column] = {kind: _mean(value) for kind, value in values.items()}
+        if base and variant != OURS:
+            theirs = _values((mine[seed] for seed in base), ALONE, some)
+            ours = _values(base.values(), ALONE, some)
+            found["difference"] = round(_mean(theirs) - _mean(ours), 4)
+            found["p"] = round(randomisation_test(theirs, ours), 4)
+        yield found
+
+
+def _values(results: Iterable[Mapping[str, Any]], kind: str, queries: Mapping[str, Sequence[str]]) -> list[float]:
+    """Values of the queries of each split, averaged over the results of several seeds."""
+    results = list(results)
+    return [
+        sum(result["values"][split][kind][MAIN][query] for result in results) / len(results)
+        for split, some in queries.items()
+        for query in some
+    ]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(sum(values) / len(values), 4)
 
 
 def table(found: Sequence[Mapping[str, Any]], tokens: int) -> str:
     """A table a collection: a line a variant, means over its seeds, best validation figure first."""
     parts = [f"{MAIN}, {tokens:,} useful tokens a training."]
-    for collection in dict.fromkeys(cell["collection"] for cell in found):
-        mine = [cell for cell in found if cell["collection"] == collection]
-        parts.append("\n".join(_lines(collection, mine)))
+    for collection in dict.fromkeys(row["collection"] for row in found):
+        parts.append("\n".join(_lines(collection, [row for row in found if row["collection"] == collection])))
     return "\n\n".join(parts)
 
 
-def _lines(collection: str, cells: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    columns = [(split, kind) for split in (VALIDATION, TEST) for kind in ("alone", "fused")]
-    first = ", ".join(f"{name} {cells[0][split]['first']:.4f}" for split, name in _named(cells[0]).items())
+def _lines(collection: str, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    named = {VALIDATION: VALIDATION, TEST: rows[0]["split"]}
+    columns = [(column, kind) for column in named for kind in (ALONE, FUSED)]
+    first = ", ".join(f"{name} {rows[0][column]['first']:.4f}" for column, name in named.items())
     yield f"**{collection}** (first stage: {first})"
     yield ""
-    yield f"| | seeds | {' | '.join(f'{_named(cells[0])[split]} {kind}' for split, kind in columns)} |"
-    yield "|---" * (len(columns) + 2) + "|"
-    rows = []
-    for variant in dict.fromkeys(cell["variant"] for cell in cells):
-        mine = [cell for cell in cells if cell["variant"] == variant]
-        means = [sum(cell[split][kind] for cell in mine) / len(mine) for split, kind in columns]
-        name = BASE if variant == OURS else variant.removeprefix(f"{OURS}, ").replace(" : ", " / ")
-        rows.append((f"{name}", len(mine), means))
-    for name, number, means in sorted(rows, key=lambda row: -row[2][1]):
-        yield f"| {name} | {number} | {' | '.join(f'{mean:.4f}' for mean in means)} |"
-
-
-def _named(cell: Mapping[str, Any]) -> dict[str, str]:
-    return {VALIDATION: VALIDATION, TEST: cell["split"]}
+    yield f"| | seeds | {' | '.join(f'{named[column]} {kind}' for column, kind in columns)} | alone, both splits | p |"
+    yield "|---" * (len(columns) + 4) + "|"
+    for row in sorted(rows, key=lambda row: -row[VALIDATION][FUSED]):
+        name = BASE if row["variant"] == OURS else row["variant"].removeprefix(f"{OURS}, ").replace(" : ", " / ")
+        means = " | ".join(f"{row[column][kind]:.4f}" for column, kind in columns)
+        compared = f"{row['difference']:+.4f} | {row['p']:.4f}" if "p" in row else " | "
+        yield f"| {name} | {len(row['seeds'])} | {means} | {compared} |"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Finished cells in one small file that can be committed: on another machine nothing of them is trained again.
 
-A line a cell: its result and the value of every query, from which every table and test is made. Scores, weights and
-texts are not in it.
+A line a cell, of a system or of a variant of ours: its result and the value of every query, from which every table and
+test is made. Scores, weights and texts are not in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from benchmarks.quality.cells import Bench, Cell
 from benchmarks.quality.prepared import read_lines
 from sharprank.formats.writers import write_jsonl
 
+KEPT = Path(__file__).with_name("cells.jsonl.gz")
 _PLACE = ("collection", "system", "budget", "seed")
 _SIZE = ("budget_tokens", "max_len")
 

@@ -296,6 +296,8 @@ def test_what_is_kept_gives_the_same_figures_on_another_machine_without_training
     places = (["scifact"], [TOKENS], [42, 43])
     report, kept = compare(bench, done_cells(bench, *places)), tmp_path / "cells.jsonl.gz"
     write_kept(kept, bench, done_cells(bench, *places))
+    rows = read_lines(kept)
+    write_jsonl(kept, (row | {"machine": {"processor": f"of {row['system']}"}} for row in rows))
     elsewhere = replace(bench, work=tmp_path / "elsewhere")
     assert not done_cells(elsewhere, *places)
     elsewhere = replace(elsewhere, kept=read_kept(kept, elsewhere))
@@ -304,7 +306,7 @@ def test_what_is_kept_gives_the_same_figures_on_another_machine_without_training
     use(monkeypatch, flagembedding=peer, sharprank=FakeSystem())
     run_cell(elsewhere, Cell("scifact", "flagembedding", TOKENS, 42))
     assert not peer.asked
-    with pytest.raises(MissingTime, match="not all taken on this kind of processor"):
+    with pytest.raises(MissingTime, match="two kinds of processor"):
         run_cell(elsewhere, Cell("scifact", "flagembedding", WALL, 42))
     assert set(read_kept(kept, bench, but=["flagembedding"])) == {Cell("scifact", OURS, TOKENS, s) for s in (42, 43)}
     assert not read_kept(kept, replace(bench, tokens=5)) and not read_kept(tmp_path / "none", bench)
@@ -390,14 +392,46 @@ def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
     cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant, factors.cell_name("plain head"))]
     for cell in cells[:2]:
         run_cell(bench, cell)
-    found = list(factors.figures(bench, cells))
+    done = factors.done_variants(bench, cells)
+    found = list(factors.figures(bench, done))
     assert [figure["variant"] for figure in found] == [OURS, variant]
     qrels = bench.prepared("scifact").read("test_unseen").qrels
     run = {q: r for q, r in read_run(bench.folder(cells[0]) / "test.trec").items() if q in qrels}
     expected = ir_measures.calc_aggregate([ir_measures.nDCG @ 10], qrels, run)[ir_measures.nDCG @ 10]
     assert found[0]["test"]["alone"] == pytest.approx(expected, abs=1e-4)
+    assert found[1]["difference"] == 0 and found[1]["p"] == 1  # both systems give the start model
     text = factors.table(found, 1000)
     assert "| default settings | 1 |" in text and "| learning rate / 2 | 1 |" in text
+
+
+def test_a_variant_is_measured_against_the_default_settings_on_the_same_queries(bench):
+    bench = replace(bench, variants={factors.cell_name("plain head"): Sharprank()}, variant_queries=3)
+    ours, variant = Cell("scifact", OURS, TOKENS, 42), Cell("scifact", factors.cell_name("plain head"), TOKENS, 42)
+    write_cell(bench, ours, good=True)
+    write_cell(bench, variant, good=False)
+    base, other = factors.figures(bench, factors.done_variants(bench, [ours, variant]))
+    assert "p" not in base and base["validation"]["alone"] == base["test"]["alone"] == 1
+    assert other["difference"] == -1 and other["p"] == pytest.approx(2 / 2**6, abs=1e-4)  # 3 queries of each split
+    assert other["test"] == {"first": 0.5, "alone": 0, "fused": 0.5}
+
+
+def test_factors_on_another_machine_go_on_from_what_is_kept(data, tmp_path, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(factors, "run_cell", lambda bench, cell: bench.kept.get(cell) or trained.append(cell))
+    variant = factors.cell_name("plain head")
+    here = Bench(data=data, work=tmp_path / "here", variants={variant: Sharprank({"pooling": "plain"})})
+    for name, good in ((OURS, True), (variant, False)):
+        write_cell(here, Cell("scifact", name, TOKENS, 42), good=good)
+    flags = ["--data", data, "--collections", "scifact", "--only", "default settings", "plain head"]
+    flags += ["--kept", tmp_path / "cells.jsonl.gz", "--output", tmp_path / "factors.json"]
+    printed = []
+    for place in ("here", "elsewhere"):
+        factors.main([str(flag) for flag in (*flags, "--work", tmp_path / place)])
+        printed.append(capsys.readouterr().out)
+        trained.append(place)
+    assert printed[0] == printed[1] and "| plain head | 1 | 0.0000 |" in printed[0]
+    cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant)]
+    assert trained == [*cells, "here", "elsewhere"]
 
 
 # --- recipes that are more than flags ----------------------------------------------------------------------------
