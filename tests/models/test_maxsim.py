@@ -72,14 +72,16 @@ def together_by_hand(encoder, tokenizer, head, query, passage) -> float:
     return matched(head, states[1:border], passages) + float(head.of_pair(states.mean(0)))
 
 
-def apart_by_hand(encoder, tokenizer, head, query, passage) -> float:
+def apart_by_hand(encoder, tokenizer, head, query, passage, prompts=("", "")) -> float:
     queries, passages = (
-        encoder(**tokenizer([text], return_tensors="pt")).last_hidden_state[0] for text in (query, passage)
+        encoder(**tokenizer([prompt + text], return_tensors="pt", truncation=True)).last_hidden_state[0]
+        for prompt, text in zip(prompts, (query, passage), strict=True)
     )
     wholes = [states[0] if head.text_pooling == "cls" else states.mean(0) for states in (queries, passages)]
     alike = float(torch.cosine_similarity(*wholes, dim=0))
     mapped = float(head.of_query(wholes[0])) + float(head.of_passage(wholes[1]))
-    return matched(head, queries[1:-1], passages[1:-1]) + float(head.text_scale) * alike + mapped
+    start, passage_start = (1 + len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in prompts)
+    return matched(head, queries[start:-1], passages[passage_start:-1]) + float(head.text_scale) * alike + mapped
 
 
 def matched(head, queries, passages) -> float:
@@ -139,6 +141,53 @@ def test_before_training_late_ranks_by_tokens_and_by_the_cosine_of_the_bi_encode
             head.token_scale.zero_()
         expected = SCALE / 2 * float(one[0] @ other[0]) - SCALE * LEVELS[LATE]
         assert scorer.score([pair])[0] == pytest.approx(expected, abs=1e-4)
+
+
+def with_prompts(encoder: Path, folder: Path, query: str, passage: str) -> Path:
+    """The encoder as an embedding model that wants words before its texts."""
+    shutil.copytree(encoder, folder)
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "mean"}')
+    told = {"prompts": {"query": query, "document": passage}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(told))
+    return folder
+
+
+@pytest.mark.parametrize("family", ["bert", "xlmr"])
+def test_late_reads_before_a_text_what_the_embedding_model_wants_there(encoders, family, tmp_path, capsys):
+    prompts = ("find ", "read the ")
+    folder = with_prompts(encoders[family], tmp_path / "model", *prompts)
+    checkpoint = open_reranker(str(folder))
+    encoder, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    for packed in (False, True):
+        model = drawn(checkpoint, packed=packed)
+        batch = TokenBatch.of(checkpoint.pair_tokenizer().encode(PAIRS))
+        inputs = model_inputs(batch, model.config, device=CPU, token_types=uses_token_types(model.config))
+        with torch.no_grad():
+            expected = [apart_by_hand(encoder, tokenizer, model.score, *pair, prompts) for pair in PAIRS]
+        np.testing.assert_allclose(model(**inputs).logits[:, 0].detach(), expected, atol=1e-4)
+    assert (
+        "an embedding model that reads 'find' before queries and 'read the' before passages" in capsys.readouterr().err
+    )
+    save_cross_encoder(model, tokenizer, tmp_path / "saved")
+    np.testing.assert_allclose(PairScorer.load(str(tmp_path / "saved"), device="cpu").score(PAIRS), expected, atol=1e-4)
+    again = AutoModelForRanking(encoder, tokenizer, pooling_method=LATE)
+    before = PairScorer.load(str(folder), device="cpu").score(PAIRS)
+    np.testing.assert_allclose(again.compute_score(PAIRS), before, atol=1e-4)
+
+
+def test_words_before_a_text_never_make_it_longer_than_the_encoder_can_read(tiny_encoder, tmp_path):
+    prompts = ("find ", "read the file to the house ")
+    folder = with_prompts(tiny_encoder, tmp_path / "model", *prompts)
+    model = drawn(open_reranker(str(folder)), packed=False)
+    scorer = PairScorer.load(str(folder), device="cpu")
+    scorer.model.load_state_dict(model.state_dict())
+    pair = ("cat", "write the dog " * 200)
+    with torch.no_grad():
+        encoder, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+        assert tokenizer.model_max_length == scorer.model.text_limit
+        expected = apart_by_hand(encoder, tokenizer, model.score, *pair, prompts)
+    assert scorer.score([pair])[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_late_reads_a_query_once_for_all_its_passages_and_every_text_by_itself(tiny_encoder, monkeypatch):

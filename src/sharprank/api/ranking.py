@@ -20,7 +20,7 @@ from sharprank.losses.listwise import listwise_ce
 from sharprank.models.checkpoint import check_max_length, open_reranker
 from sharprank.models.devices import choose_device
 from sharprank.models.encoder_config import said_to_embed
-from sharprank.models.kinds import PLAIN, Asked, separator_of
+from sharprank.models.kinds import PLAIN, Asked, headed
 from sharprank.models.lora import Lora
 from sharprank.models.pair_text import PairTokenizer
 from sharprank.models.prompts import Prompt
@@ -74,15 +74,14 @@ class AutoModelForRanking(nn.Module):
             )
         Asked(pooling=pooling_method).check()
         if pooling_method not in (None, PLAIN, getattr(model, "pooling", None)):
-            separator = separator_of(tokenizer, model.config)
-            if pooling_method in COMPARING and separator is None:
+            embeds = said_to_embed(model.config._name_or_path)
+            recipe = headed(pooling_method, tokenizer, model.config, embeds=embeds)
+            if pooling_method in COMPARING and recipe.separator is None:
                 raise UserError(
                     f"pooling_method {pooling_method!r}: no token separates query and passage",
                     fix="use mean, cls or last",
                 )
-            embeds = said_to_embed(model.config._name_or_path)
-            text_pooling = None if embeds is None else embeds.pooling
-            model = pooled_from(model, str(pooling_method), separator=separator, text_pooling=text_pooling)
+            model = pooled_from(model, recipe)
         self.device = choose_device(device)
         self.model = model.to(self.device)
         self.tokenizer = tokenizer

@@ -166,6 +166,9 @@ class Checkpoint:
             head = f"a new head `{self.recipe.pooling}`"
         if self.ranks_already:
             why = ", being an embedding model"
+            wanted = {"queries": self.recipe.query_prefix, "passages": self.recipe.passage_prefix}
+            told = [f"{self.tokenizer.decode(ids)!r} before {texts}" for texts, ids in wanted.items() if ids]
+            why += f" that reads {' and '.join(told)}" if told else ""
         elif self.recipe.pooling in COMPARING and not self.embeds:
             why = "; its files do not say that it was trained to embed"
         return f"note: {self.name} gets {head}{why}{'' if for_training else ', which is untrained'}"
@@ -238,8 +241,7 @@ def open_reranker(
     recipe = stored_recipe(config, where=name)
     kind, trained = kind_of(config, recipe, asked, tokenizer)
     embeds = said_to_embed(path, cache_dir=cache_dir) if kind == "pooled" and not trained else None
-    embeds_by = None if embeds is None else embeds.pooling
-    recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name, embeds_by=embeds_by)
+    recipe = recipe_of(recipe, asked, kind, tokenizer, config, name=name, embeds=embeds)
     check_head(config, recipe, kind, name=name)
     if recipe.pooling not in COMPARING:
         forget_code(config)

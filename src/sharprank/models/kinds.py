@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.models.encoder_config import EncoderConfig
 from sharprank.models.maxsim import JOINT, LATE
-from sharprank.models.packing import is_decoder
+from sharprank.models.packing import is_decoder, usable_positions
 from sharprank.models.pair_text import pair_layout
 from sharprank.models.prompts import answer_ids, choose_prompt, read_prompt, with_instruction
 from sharprank.models.recipe import Recipe
@@ -72,23 +73,38 @@ def separator_of(tokenizer: Any, config: Any) -> int | None:
     return separator if set(layout.between.tolist()) == {separator} else None
 
 
+def headed(pooling: str | None, tokenizer: Any, config: Any, *, embeds: EncoderConfig | None) -> Recipe:
+    """The recipe of a new head of ours; what an encoder wants before a text is read before it by `late` as well.
+
+    Args:
+        embeds: what the encoder says of how it embeds texts; None: it does not say that it was trained to.
+    """
+    if pooling not in COMPARING:
+        return Recipe(pooling=pooling)
+    recipe = Recipe(pooling=pooling, separator=separator_of(tokenizer, config))
+    if pooling != LATE or embeds is None:
+        return replace(recipe, text_pooling="mean" if pooling == LATE else None)
+    words = [embeds.text("", kind=kind).rstrip() for kind in ("query", "passage")]
+    query, passage = (tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in words)
+    limit = usable_positions(config) if query or passage else None
+    return replace(recipe, text_pooling=embeds.pooling, query_prefix=query, passage_prefix=passage, text_limit=limit)
+
+
 def recipe_of(
-    recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, config: Any, *, name: str, embeds_by: str | None
+    recipe: Recipe, asked: Asked, kind: str, tokenizer: Any, config: Any, *, name: str, embeds: EncoderConfig | None
 ) -> Recipe:
     """The stored recipe with what is asked for in its place, and a prompt where a language model has none.
 
     Args:
-        embeds_by: how the encoder says that it pools whole texts; None: it does not say that it was trained to.
+        embeds: see `headed`.
     """
     if kind == "pooled":
-        by_itself = JOINT if embeds_by is None else LATE
-        recipe = replace(recipe, pooling=asked.pooling or recipe.pooling or by_itself)
-        separator = recipe.separator or separator_of(tokenizer, config)
-        text_pooling = recipe.text_pooling or embeds_by or "mean" if recipe.pooling == LATE else None
-        separator = separator if recipe.pooling in COMPARING else None
-        recipe = replace(recipe, separator=separator, text_pooling=text_pooling)
-    elif asked.pooling == PLAIN:
-        recipe = replace(recipe, pooling=None, separator=None, text_pooling=None)
+        pooling = asked.pooling or recipe.pooling or (JOINT if embeds is None else LATE)
+    else:
+        pooling = None if asked.pooling == PLAIN else recipe.pooling
+    if pooling != recipe.pooling:
+        new = headed(pooling, tokenizer, config, embeds=embeds)
+        recipe = replace(new, prompt=recipe.prompt, max_length=recipe.max_length)
     if asked.prompt is not None:
         recipe = replace(recipe, prompt=read_prompt(asked.prompt))
     if kind == "answers" and recipe.prompt is None:

@@ -46,10 +46,20 @@ read together, and the mean of both similarities of texts read apart. Training b
 
 @dataclass(frozen=True)
 class Span:
-    """A text's tokens, without the special token on either side: `start` to `end` among all tokens."""
+    """A text's tokens: `start` to `end` among all tokens, `before` tokens in front of them and one behind.
+
+    Those are no words of the text but were read with it: a special token on either side, and what the encoder wants
+    before a text.
+    """
 
     start: int
     end: int
+    before: int = 1
+
+    @property
+    def first(self) -> int:
+        """The place of the first token that was read."""
+        return self.start - self.before
 
 
 class MaxSimHead(nn.Module):
@@ -119,7 +129,7 @@ class MaxSimHead(nn.Module):
         weights_BQ = logits_BQ.masked_fill(~is_query_BQ, -1e9).softmax(-1) * is_query_BQ
         matched_B1 = self.token_scale.float() * (weights_BQ * best_BQ).sum(1, keepdim=True)
         if self.text_pooling is None:
-            pair = [Span(query.start, passage.end) for query, passage in zip(queries, passages, strict=True)]
+            pair = [Span(q.start, p.end) for q, p in zip(queries, passages, strict=True)]
             return matched_B1 + _linear(self.of_pair, _mean(states_TH, pair))
         query_BH, passage_BH = (self._pooled(states_TH, spans) for spans in (queries, passages))
         alike_B1 = F.cosine_similarity(query_BH, passage_BH).unsqueeze(-1)
@@ -127,15 +137,15 @@ class MaxSimHead(nn.Module):
         return matched_B1 + self.text_scale.float() * alike_B1 + mapped_B1
 
     def _pooled(self, states_TH: torch.Tensor, spans: list[Span]) -> torch.Tensor:
-        """Whole texts, special tokens included: [B, H]."""
+        """Whole texts, with all that was read with them: [B, H]."""
         if self.text_pooling == "cls":
-            return states_TH[[span.start - 1 for span in spans]].float()
+            return states_TH[[span.first for span in spans]].float()
         return _mean(states_TH, spans)
 
 
 def _mean(states_TH: torch.Tensor, spans: list[Span]) -> torch.Tensor:
-    """Mean state of texts and the special tokens around them: [B, H]."""
-    rows_BLH, real_BL = _rows(states_TH, [Span(span.start - 1, span.end + 1) for span in spans])
+    """Mean state of texts and of the tokens around them: [B, H]."""
+    rows_BLH, real_BL = _rows(states_TH, [Span(span.first, span.end + 1) for span in spans])
     return (rows_BLH * real_BL.unsqueeze(-1)).sum(1) / real_BL.sum(1, keepdim=True)
 
 
@@ -185,7 +195,9 @@ class MaxSim:
     """Mixed in before an encoder class: the encoder with this head, whose `logits` are [B, 1].
 
     The configuration says under `sharprank` how it reads (`pooling`), which token separates query and passage, and for
-    `late` how whole texts are pooled (`text_pooling`). Pairs come as every cross-encoder takes them, in one sequence.
+    `late` how whole texts are pooled (`text_pooling`), which tokens the encoder wants before a query and a passage
+    (`query_prefix`, `passage_prefix`) and how many tokens it can read then (`text_limit`). Pairs come as every
+    cross-encoder takes them, in one sequence and without these.
     """
 
     def __init__(self, config: Any) -> None:
@@ -194,6 +206,8 @@ class MaxSim:
             self.pooler = None  # it would be weights without a gradient
         told = config.sharprank
         self.pooling, self.separator = told["pooling"], told["separator"]
+        self.prefixes = (tuple(told.get("query_prefix") or ()), tuple(told.get("passage_prefix") or ()))
+        self.text_limit = told.get("text_limit")
         self.score = MaxSimHead(config.hidden_size, told.get("text_pooling", "mean") if self.pooling == LATE else None)
         self.post_init()  # type: ignore[attr-defined]
 
@@ -235,19 +249,24 @@ class MaxSim:
         ends = [0]
         read: dict[tuple[int, ...], Span] = {}
 
-        def add(text: list[int]) -> Span:
+        def add(text: list[int], prefix: tuple[int, ...]) -> Span:
+            text = [text[0], *prefix, *text[1:]]
+            if self.text_limit is not None and len(text) > self.text_limit:
+                text = [*text[: self.text_limit - 1], text[-1]]
             texts.append(text)
             ends.append(ends[-1] + len(text))
-            return Span(ends[-2] + 1, ends[-1] - 1)
+            before = 1 + len(prefix)
+            return Span(ends[-2] + before, ends[-1] - 1, before)
 
         queries, passages = [], []
+        of_query, of_passage = self.prefixes
         for ids in pairs:
             query, passage = _halves(ids, self.separator)
             key = tuple(query)
             if key not in read:
-                read[key] = add(query)
+                read[key] = add(query, of_query)
             queries.append(read[key])
-            passages.append(add(passage))
+            passages.append(add(passage, of_passage))
         return texts, queries, passages
 
     def _read(

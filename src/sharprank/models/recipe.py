@@ -23,6 +23,8 @@ class Recipe:
         pooling: of our own head ("late", "maxsim", "cls", "mean", "last", "weighted"); None: the family's head.
         separator: id of the token between query and passage, for "late" and "maxsim".
         text_pooling: how "late" pools a whole text, "mean" or "cls"; None: by the mean.
+        query_prefix, passage_prefix: token ids that "late" reads before every query and passage.
+        text_limit: tokens that "late" reads of a text at most, with what is before it; None: no more than of a pair.
         prompt: the words around query and passage; None: the tokenizer's own pair.
         max_length: tokens of a pair in training; None: not known.
     """
@@ -30,6 +32,9 @@ class Recipe:
     pooling: str | None = None
     separator: int | None = None
     text_pooling: str | None = None
+    query_prefix: tuple[int, ...] = ()
+    passage_prefix: tuple[int, ...] = ()
+    text_limit: int | None = None
     prompt: Prompt | None = None
     max_length: int | None = None
 
@@ -39,6 +44,9 @@ class Recipe:
             "pooling": self.pooling,
             "separator": self.separator,
             "text_pooling": self.text_pooling,
+            "query_prefix": list(self.query_prefix) or None,
+            "passage_prefix": list(self.passage_prefix) or None,
+            "text_limit": self.text_limit,
             "prompt": None if self.prompt is None else self.prompt.to_dict(),
             "max_length": self.max_length,
         }
@@ -67,6 +75,9 @@ def stored_recipe(config: Any, *, where: str) -> Recipe:
         pooling=values.get("pooling"),
         separator=values.get("separator"),
         text_pooling=values.get("text_pooling"),
+        query_prefix=tuple(values.get("query_prefix") or ()),
+        passage_prefix=tuple(values.get("passage_prefix") or ()),
+        text_limit=values.get("text_limit"),
         prompt=None if prompt is None else prompt_from(prompt, where=f"{where}: the prompt in its config.json"),
         max_length=values.get("max_length"),
     )

@@ -188,26 +188,16 @@ def pooled_class(config: Any, pooling: str, *, trust_remote_code: bool = False) 
     return _ending(MaxSim, encoder) if pooling in COMPARING else _ending(_Pooled, encoder, pooling=pooling)
 
 
-def pooled_from(
-    model: Any, pooling: str, *, separator: int | None = None, text_pooling: str | None = None, seed: int = 0
-) -> Any:
-    """The encoder of a loaded model with a new head of ours, drawn from `seed`.
-
-    Args:
-        separator: id of the token between query and passage, for heads that compare tokens.
-        text_pooling: how `late` pools whole texts; None: by the mean.
-    """
+def pooled_from(model: Any, recipe: Recipe, *, seed: int = 0) -> Any:
+    """The encoder of a loaded model with the new head that a recipe asks for, drawn from `seed`."""
+    assert recipe.pooling is not None
     encoder = model.base_model
     config = copy.deepcopy(encoder.config)
     forget_code(config)
-    Recipe(
-        pooling=pooling,
-        separator=separator if pooling in COMPARING else None,
-        text_pooling=text_pooling if pooling == LATE else None,
-    ).store(config)
+    recipe.store(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pooled = pooled_class(config, pooling)(config)
+        pooled = pooled_class(config, recipe.pooling)(config)
     weights = {name: weight for name, weight in encoder.state_dict().items() if not name.startswith("score.")}
     found = pooled.load_state_dict(weights, strict=False)
     assert all(name.startswith("score.") for name in found.missing_keys), found.missing_keys
