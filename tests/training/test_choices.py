@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from sharprank.cli.train import main
-from sharprank.training import choices, settle
+from sharprank.training import choices, launcher, settle
 from sharprank.training.choices import Choice, Facts, choose, learning_rate
 from tests.training.conftest import make_rows, write_rows
 
@@ -226,9 +226,9 @@ def test_losses_that_take_pairs_one_by_one_get_no_teacher_by_themselves(loss, wo
 
 
 def test_a_launcher_that_was_told_a_precision_is_left_to_it(monkeypatch):
-    assert not choices.launcher_decides_precision()
+    assert not launcher.launcher_decides_precision()
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    assert choices.launcher_decides_precision()
+    assert launcher.launcher_decides_precision()
 
 
 def test_choices_come_back_from_their_record():

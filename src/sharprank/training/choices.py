@@ -9,7 +9,6 @@ Evidence: docs/recipes.md.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -185,9 +184,3 @@ def as_record(choices: Choices) -> dict[str, dict[str, Any]]:
 def from_record(record: Mapping[str, Mapping[str, Any]]) -> Choices:
     """What `as_record` wrote."""
     return {name: Choice(found["value"], found["why"]) for name, found in record.items()}
-
-
-def launcher_decides_precision() -> bool:
-    """Whether accelerate's launcher was told a precision, or brings DeepSpeed and its file."""
-    told = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    return told != "no" or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"

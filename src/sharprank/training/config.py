@@ -21,6 +21,7 @@ from sharprank.progress import say
 from sharprank.training.choices import TRAINED_HEAD_LEARNING_RATE
 from sharprank.training.data_config import DataOptions
 from sharprank.training.engines import check_deepspeed
+from sharprank.training.launcher import DEEPSPEED, FSDP, launched_with
 from sharprank.training.loss_config import LossOptions
 from sharprank.training.model_config import ModelOptions
 from sharprank.training.start import check_share
@@ -119,8 +120,7 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
     @property
     def has_whole_weights(self) -> bool:
         """Whether every process has the whole model, as far as flags and the launcher say."""
-        launched = (os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() for engine in ("FSDP", "DEEPSPEED"))
-        return not (self.fsdp or self.deepspeed or "true" in launched)
+        return not (self.fsdp or self.deepspeed or launched_with(FSDP) or launched_with(DEEPSPEED))
 
     def _read_deepspeed_file(self) -> None:
         from accelerate.utils import DeepSpeedPlugin

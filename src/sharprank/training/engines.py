@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from accelerate.utils import DistributedType, gather_object
 from sharprank.errors import UserError
 from sharprank.progress import say
 from sharprank.training.groups import GroupBatch
+from sharprank.training.launcher import FSDP, launched_with
 
 
 def check_deepspeed(config: Any) -> None:
@@ -70,7 +70,7 @@ class Engine:
         self.is_fsdp = kind == DistributedType.FSDP
         stage = accelerator.state.deepspeed_plugin.zero_stage if self.is_deepspeed else 0
         self.is_sharded = self.is_fsdp or stage == 3
-        if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and not self.is_fsdp:
+        if launched_with(FSDP) and not self.is_fsdp:
             say(
                 "note: accelerate shards weights on GPUs, with two processes or more; here every process holds them all"
             )

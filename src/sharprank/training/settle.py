@@ -14,9 +14,10 @@ from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
 from sharprank.models.checkpoint import Checkpoint
 from sharprank.models.devices import bf16_is_fast
 from sharprank.progress import say
-from sharprank.training.choices import Choices, Facts, choose, launcher_decides_precision, spoken
+from sharprank.training.choices import Choices, Facts, choose, spoken
 from sharprank.training.config import ModelOptions, RerankTrainingArguments
 from sharprank.training.data import TrainingData
+from sharprank.training.launcher import launcher_decides_precision
 from sharprank.training.resume import Begun, begun_run
 
 GROUPS = "per_device_train_batch_size"
