@@ -62,6 +62,7 @@ VARIANTS: dict[str, Sharprank] = {
     "one pass over all rows": Sharprank(passes=1),
     "three passes over all rows": Sharprank(passes=3),
     "a trained reranker, further": Continued(),
+    "a trained reranker, further, half of the start": Continued({"start_share": 0.5}),
     "a trained reranker, further, learning rate x 3": Continued({"learning_rate": 6e-5}),
     "a trained reranker, further, learning rate x 10": Continued({"learning_rate": 2e-4}),
     "loss lambda": Sharprank({"loss": "lambda", "distillation_weight": 0}),
