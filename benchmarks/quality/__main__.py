@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import BUDGETS, SYSTEMS, Bench, Cell, MissingTime, forget, ordered, run_cell
-from benchmarks.quality.compare import compare, done_cells
+from benchmarks.quality.compare import compare, done_cells, done_of
 from benchmarks.quality.kept import KEPT, read_kept, write_kept
 from benchmarks.quality.prepared import COLLECTIONS
 from benchmarks.quality.table import render
@@ -60,8 +60,7 @@ def main(argv: list[str] | None = None) -> None:
             if cell.system in options.again:
                 forget(bench, cell)
             _run(bench, cell)
-            one = ([cell.collection], [cell.budget], [cell.seed])
-            write_kept(options.kept, bench, {c: r for c, r in done_cells(bench, *one).items() if c == cell})
+            write_kept(options.kept, bench, done_of(bench, [cell]))
     done = done_cells(bench, *places)
     write_kept(options.kept, bench, done)
     report = compare(bench, done)

@@ -47,10 +47,14 @@ def figures(bench: Bench, cell: Cell) -> dict[str, Any]:
     return {"weight": weight, "values": {split: _as_kept(found) for split, found in values.items()}}
 
 
-def with_figures(bench: Bench, cell: Cell) -> dict[str, Any] | None:
-    """The result of a cell with its figures; None before it is done."""
-    result = read_result(bench, cell)
-    return result if result is None or "values" in result else {**result, **figures(bench, cell)}
+def done_of(bench: Bench, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+    """The results of those cells that are done, each with its figures."""
+    results = {cell: read_result(bench, cell) for cell in cells}
+    return {
+        cell: result if "values" in result else {**result, **figures(bench, cell)}
+        for cell, result in results.items()
+        if result is not None
+    }
 
 
 def _as_kept(values: Values) -> Values:
@@ -64,13 +68,12 @@ def _as_kept_values(by_measure: PerQuery) -> PerQuery:
 def done_cells(
     bench: Bench, collections: Sequence[str], budgets: Sequence[str], seeds: Sequence[int]
 ) -> dict[Cell, dict[str, Any]]:
-    """The results of the cells that are done, each with its figures."""
+    """The cells of every system that are done (see `done_of`)."""
     wanted = [
         Cell(collection, system, budget, seed)
         for collection in collections for system in SYSTEMS for budget in budgets for seed in seeds
     ]  # fmt: skip
-    results = ((cell, with_figures(bench, cell)) for cell in wanted)
-    return {cell: result for cell, result in results if result is not None}
+    return done_of(bench, wanted)
 
 
 def compare(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.marks import put_into
 from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, forget, run_cell
-from benchmarks.quality.compare import ALONE, FUSED, MAIN, with_figures
+from benchmarks.quality.compare import ALONE, FUSED, MAIN, done_of
 from benchmarks.quality.kept import KEPT, read_kept, write_kept
 from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION
 from benchmarks.quality.variants import (
@@ -116,12 +116,14 @@ def main(argv: list[str] | None = None) -> None:
         for cell in cells:
             forget(bench, cell)
     kept = {} if options.again else read_kept(options.kept, bench)
-    bench = replace(bench, kept={cell: result for cell, result in kept.items() if _has_all(bench, cell, result)})
+    bench = replace(
+        bench, kept={cell: kept[cell] for cell in cells if cell in kept and _has_all(bench, cell, kept[cell])}
+    )
     if not options.report:
         for cell in cells:
             run_cell(bench, cell)
-            write_kept(options.kept, bench, done_variants(bench, [cell]))
-    found = list(figures(bench, done_variants(bench, cells)))
+            write_kept(options.kept, bench, done_of(bench, [cell]))
+    found = list(figures(bench, done_of(bench, cells)))
     write_json(options.output, {"tokens": bench.tokens, "max_len": bench.max_len, "cells": found})
     print(table(found, bench.tokens))
     if options.docs:
@@ -153,12 +155,6 @@ def _columns(bench: Bench, collection: str) -> dict[str, str]:
 def _some(bench: Bench, collection: str, split: str) -> set[str]:
     """The queries of a split that every variant has, and the default settings among others."""
     return set(bench.judged(Cell(collection, next(iter(bench.variants)), TOKENS, 0), split))
-
-
-def done_variants(bench: Bench, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
-    """The results of those that are done, with their figures."""
-    results = ((cell, with_figures(bench, cell)) for cell in cells)
-    return {cell: result for cell, result in results if result is not None}
 
 
 def figures(bench: Bench, done: Mapping[Cell, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:

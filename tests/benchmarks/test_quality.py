@@ -17,7 +17,7 @@ from benchmarks.quality import cells as cells_module
 from benchmarks.quality import factors, variants, with_flagembedding, with_sentence_transformers, with_sharprank
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, forget, ordered, run_cell
-from benchmarks.quality.compare import compare, done_cells
+from benchmarks.quality.compare import compare, done_cells, done_of
 from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
@@ -392,7 +392,7 @@ def test_factors_compare_what_is_done_best_validation_first(bench, monkeypatch):
     cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant, factors.cell_name("plain head"))]
     for cell in cells[:2]:
         run_cell(bench, cell)
-    done = factors.done_variants(bench, cells)
+    done = done_of(bench, cells)
     found = list(factors.figures(bench, done))
     assert [figure["variant"] for figure in found] == [OURS, variant]
     qrels = bench.prepared("scifact").read("test_unseen").qrels
@@ -409,7 +409,7 @@ def test_a_variant_is_measured_against_the_default_settings_on_the_same_queries(
     ours, variant = Cell("scifact", OURS, TOKENS, 42), Cell("scifact", factors.cell_name("plain head"), TOKENS, 42)
     write_cell(bench, ours, good=True)
     write_cell(bench, variant, good=False)
-    base, other = factors.figures(bench, factors.done_variants(bench, [ours, variant]))
+    base, other = factors.figures(bench, done_of(bench, [ours, variant]))
     assert "p" not in base and base["validation"]["alone"] == base["test"]["alone"] == 1
     assert other["difference"] == -1 and other["p"] == pytest.approx(2 / 2**6, abs=1e-4)  # 3 queries of each split
     assert other["test"] == {"first": 0.5, "alone": 0, "fused": 0.5}
@@ -429,6 +429,8 @@ def test_factors_on_another_machine_go_on_from_what_is_kept(data, tmp_path, monk
         factors.main([str(flag) for flag in (*flags, "--work", tmp_path / place)])
         printed.append(capsys.readouterr().out)
         trained.append(place)
+        rows = read_lines(tmp_path / "cells.jsonl.gz")
+        write_jsonl(tmp_path / "cells.jsonl.gz", [*rows, rows[0] | {"collection": "mediqa2019"}])  # it is not here
     assert printed[0] == printed[1] and "| plain head | 1 | 0.0000 |" in printed[0]
     cells = [Cell("scifact", name, TOKENS, 42) for name in (OURS, variant)]
     assert trained == [*cells, "here", "elsewhere"]
