@@ -29,7 +29,13 @@ def read_kept(path: Path, bench: Bench, *, but: Sequence[str] = ()) -> dict[Cell
         return {}
     size = (bench.tokens, bench.max_len)
     rows = [row for row in read_lines(path) if tuple(row[name] for name in _SIZE) == size]
-    return {Cell(*(row[name] for name in _PLACE)): row for row in rows if row["system"] not in but}
+    results = (row for row in rows if row["system"] not in but)
+    return {Cell(*(row[name] for name in _PLACE)): _result(row) for row in results}
+
+
+def _result(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The result as the cell gave it, without what only the file needs."""
+    return {name: value for name, value in row.items() if name != "budget_tokens"}
 
 
 def write_kept(path: Path, bench: Bench, results: Mapping[Cell, Mapping[str, Any]]) -> None:
