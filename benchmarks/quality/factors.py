@@ -27,6 +27,7 @@ from benchmarks.quality.variants import (
     Averaged,
     Continued,
     FilteredByItself,
+    Scaled,
     TaughtByAnEnsemble,
     WarmStart,
 )
@@ -67,6 +68,8 @@ VARIANTS: dict[str, Sharprank] = {
     "a trained reranker, further, learning rate x 10": Continued({"learning_rate": 2e-4}),
     "loss lambda": Sharprank({"loss": "lambda", "distillation_weight": 0}),
     "loss bce": Sharprank({"loss": "bce", "distillation_weight": 0}),
+    "temperature x 2": Scaled(scale=10.0),
+    "temperature / 2": Scaled(scale=40.0),
     "negatives from ranks 2-50": Sharprank(mine_flags={"range_for_sampling": "2-50"}),
     "negatives without likely positives": Sharprank(mine_flags={"false_negatives": "topk_percpos"}),
     "half the negatives from BM25": Sharprank(mine_flags={"sources": "dense:1,bm25:1"}),

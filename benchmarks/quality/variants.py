@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,6 +20,7 @@ from benchmarks.quality.budget import Effort
 from benchmarks.quality.prepared import PYTHON_DOCS, Prepared, prepare, read_lines
 from benchmarks.quality.with_sharprank import Sharprank, command
 from sharprank.formats.writers import write_jsonl
+from sharprank.models import maxsim
 
 WEIGHTS = "model.safetensors"
 TEACHER_MAX_LEN = 128
@@ -46,6 +48,21 @@ class Averaged(Sharprank):
         for path in found:
             shutil.rmtree(path.parent)
         return effort
+
+
+@dataclass(frozen=True)
+class Scaled(Sharprank):
+    """Another scale of the scores at the start, which is the loss's temperature: softmax sees similarities times it.
+
+    Attributes:
+        scale: in the place of `maxsim.SCALE`.
+    """
+
+    scale: float = maxsim.SCALE
+
+    def train(self, mined: Path, start: Path, output: Path, *, steps: int, seed: int, max_len: int) -> Effort:
+        with mock.patch.object(maxsim, "SCALE", self.scale):
+            return super().train(mined, start, output, steps=steps, seed=seed, max_len=max_len)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from benchmarks.quality.compare import compare, done_cells, done_of
 from benchmarks.quality.kept import read_kept, write_kept
 from benchmarks.quality.prepared import HELD_OUT_QUERIES, VALIDATION, prepare, read_lines, some_queries
 from benchmarks.quality.table import render
-from benchmarks.quality.variants import Averaged, Continued, WarmStart
+from benchmarks.quality.variants import Averaged, Continued, Scaled, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
 from sharprank.formats.holdout import fold
@@ -470,6 +470,14 @@ def test_passes_count_in_the_place_of_steps(rows, tmp_path, tiny_bert):
     recipe = Sharprank({"model_name_or_path": tiny_bert, "train_group_size": 4}, passes=2)
     effort = train_tiny(recipe, rows, tmp_path / "model", tiny_bert, steps=1)
     assert effort.steps == 2 * len(read_lines(rows)) // 8
+
+
+@pytest.mark.slow
+def test_a_temperature_is_the_scale_of_the_similarities_at_the_start(rows, tmp_path, tiny_bert):
+    flags = {"model_name_or_path": tiny_bert, "pooling": "late", "learning_rate": 1e-9, "train_group_size": 4}
+    train_tiny(Scaled(flags, scale=10.0), rows, tmp_path / "model", tiny_bert, steps=1)
+    found = load_file(tmp_path / "model" / "model.safetensors")
+    np.testing.assert_allclose(found["score.token_scale"] + found["score.text_scale"], 10, atol=1e-5)
 
 
 @pytest.mark.slow
