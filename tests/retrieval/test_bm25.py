@@ -80,6 +80,9 @@ def test_english_is_stemmed_unless_told_not_to():
         ("กรุงเทพเป็นเมืองหลวงของไทย", "อากาศวันนี้ดีมาก", "เมืองหลวง"),
         ("Москва столица России", "Погода сегодня хорошая", "столица"),
         ("Die Straße nach Köln", "Das Wetter ist gut", "köln"),
+        ("एक दिन की यात्रा", "एक दान की कथा", "दिन"),
+        ("كتب الولد الدرس", "ذهب الولد إلى البيت", "كَتَبَ"),
+        ("İstanbul gezisi", "Ankara gezisi", "istanbul"),
     ],
 )
 def test_other_scripts_are_searched(relevant, other, query):
@@ -88,6 +91,10 @@ def test_other_scripts_are_searched(relevant, other, query):
 
 def test_mixed_text_is_cut_at_the_border_of_scripts():
     assert Tokenizer()("用Python3写代码") == ["用", "python3", "写代", "代码"]
+
+
+def test_vowel_signs_belong_to_the_word_and_vowel_points_are_left_out():
+    assert Tokenizer()("हिन्दी भाषा, தமிழ் שָׁלוֹם") == ["हिन्दी", "भाषा", "தமிழ்", "שלום"]
 
 
 def test_full_width_letters_are_plain_letters():

@@ -35,6 +35,11 @@ def test_plain_forgets_unicode_form_case_white_space_and_punctuation(other):
     assert plain(other) == plain("A dog is an animal")
 
 
+def test_words_that_differ_in_a_vowel_sign_are_different_words():
+    assert plain("दिन") != plain("दान")
+    assert Protected("q", ["दिन"]).reason("दान") is None
+
+
 def test_texts_of_punctuation_alone_stay_different():
     assert plain("???") != plain("!!!")
     assert plain("???") == "???"

@@ -1,9 +1,9 @@
 """First-stage search by words: BM25 in Lucene's form (bm25s), the same answer on every machine.
 
-Words are lower-cased runs of letters and digits; English ones are stemmed (Snowball), and a query's "the", "of" and
-their like are passed over unless it has nothing else. Scripts written without
-blanks (Chinese, Japanese, Thai, ...) and Korean are cut into overlapping pairs of characters, so that they match
-without a dictionary. Passages that share no word with the query are not returned.
+Words are lower-cased runs of letters, with their marks, and digits; English ones are stemmed (Snowball), and a query's
+"the", "of" and their like are passed over unless it has nothing else. Scripts written without blanks (Chinese,
+Japanese, Thai, ...) and Korean are cut into overlapping pairs of characters, so that they match without a dictionary.
+Passages that share no word with the query are not returned.
 
 Knows no files and no judgements.
 """
@@ -19,13 +19,14 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.progress import track
 from sharprank.records import Run
+from sharprank.retrieval.marks import MARKS, without_points
 
 _WITHOUT_BLANKS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Japanese, Chinese
     "\u1100-\u11ff\uac00-\ud7af\U00020000-\U0003ffff"  # Korean, rare Chinese characters
 )
-_TOKEN = re.compile(rf"[{_WITHOUT_BLANKS}]+|[^\W{_WITHOUT_BLANKS}]+")
+_TOKEN = re.compile(rf"[{_WITHOUT_BLANKS}]+|[^\W{_WITHOUT_BLANKS}]+(?:[{MARKS}]+[^\W{_WITHOUT_BLANKS}]*)*")
 _PAIRED = re.compile(rf"[{_WITHOUT_BLANKS}]")
 
 
@@ -41,7 +42,7 @@ class Tokenizer:
         self._stemmer = _english_stemmer() if stem else None
 
     def __call__(self, text: str) -> list[str]:
-        normal = unicodedata.normalize("NFKC", text).lower()
+        normal = without_points(unicodedata.normalize("NFKC", text).lower())
         return [term for token in _TOKEN.findall(normal) for term in self._terms(token)]
 
     def _terms(self, token: str) -> Iterator[str]:

@@ -3,9 +3,9 @@
 Texts are compared in three steps of growing tolerance, all of them exact definitions:
 
 1. folded: case and white space (this is when two rows ask the same query);
-2. plain: Unicode compatibility forms (NFKC), case, white space and punctuation;
-3. near-duplicates: the Jaccard overlap of their 3-token shingles reaches a threshold. A token is a run of letters,
-   digits and low lines, or a single Chinese or Japanese character. Shingles are 64-bit hashes.
+2. plain: Unicode compatibility forms (NFKC), case, white space, punctuation and vowel points;
+3. near-duplicates: the Jaccard overlap of their 3-token shingles reaches a threshold. A token is a run of letters (with
+   their marks), digits and low lines, or a single Chinese or Japanese character. Shingles are 64-bit hashes.
 
 The few texts of one row are compared with each other exactly; `minhash` finds near-duplicates among many texts.
 And what may not be a negative by its score: `ScoreRule`. Knows nothing of ranks and files.
@@ -23,6 +23,8 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
+
+from sharprank.retrieval.marks import MARKS, without_points
 
 SHINGLE_TOKENS = 3
 NEAR_DUPLICATE = 0.8
@@ -44,7 +46,7 @@ WITHIN_MARGIN = "score within the margin of a positive's"
 WITHIN_RELATIVE_MARGIN = "score within the relative margin of a positive's"
 
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:[{MARKS}]+[^\W{_CJK}]*)*")
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 
@@ -67,7 +69,7 @@ def plain(text: str) -> str:
     True
     """
     normal = unicodedata.normalize("NFKC", text)
-    return " ".join(_TOKEN.findall(normal.casefold())) or fold(normal)
+    return " ".join(_TOKEN.findall(without_points(normal.casefold()))) or fold(normal)
 
 
 @lru_cache(maxsize=4096)
