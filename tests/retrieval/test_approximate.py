@@ -55,7 +55,7 @@ def test_an_index_made_twice_is_the_same_file(table, factory, tmp_path):
 
 def test_an_index_that_is_there_is_not_made_again_unless_it_was_cut_short(table, tmp_path, monkeypatch):
     ApproximateSearch("HNSW8", 16, 500, k=5).prepare(table, tmp_path)
-    first, *others = sorted(tmp_path.glob("*.faiss"))
+    first, *others = sorted(tmp_path.glob("rows-*.faiss"))
     whole, before = first.read_bytes(), [path.stat().st_mtime_ns for path in others]
     first.write_bytes(whole[:-9])
     ApproximateSearch("HNSW8", 16, 500, k=5).prepare(table, tmp_path)
@@ -72,6 +72,18 @@ def test_fewer_rows_found_than_wanted_leave_the_rest_empty(table, queries, tmp_p
 
 
 def test_more_lists_than_passages_are_refused_with_a_smaller_index():
-    with pytest.raises(UserError, match="IVF64,Flat makes 64 lists of 50 passages") as caught:
-        ApproximateSearch("IVF64,Flat", 16, 500, k=5)
+    with pytest.raises(UserError, match="IVF256,Flat makes 256 lists of 125 passages") as caught:
+        ApproximateSearch("IVF256,Flat", 16, 500, k=5)
     assert "IVF" in caught.value.fix
+
+
+def test_rows_are_shared_evenly_by_as_many_indexes_as_it_takes(table, tmp_path):
+    ApproximateSearch("IVF64,Flat", 16, 460, k=5)  # no index is left with the 10 rows beyond 3 x 150
+    ApproximateSearch("Flat", 16, 500, k=5).prepare(table, tmp_path)
+    starts = [int(path.stem.split("-")[1]) for path in sorted(tmp_path.glob("*.faiss"))]
+    assert starts == [0, 125, 250, 375]
+
+
+def test_an_index_that_cannot_be_learned_from_so_few_passages_is_refused(table, tmp_path):
+    with pytest.raises(UserError, match="'PQ8': FAISS cannot learn it from 125 passages"):
+        ApproximateSearch("PQ8", 16, 500, k=5).prepare(table, tmp_path)

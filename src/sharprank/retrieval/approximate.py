@@ -1,8 +1,8 @@
 """Approximate search with a FAISS index named by its factory string, for pools where exact search takes too long.
 
-One index is made for every INDEX_ROWS rows, alone from those rows, and kept as a file; ranks share them. What an index
-finds is scored exactly, and the best of all indexes are kept, so that the hits do not depend on the number of ranks.
-How many of the true hits are found is for the caller to measure.
+One index is made for at most INDEX_ROWS rows, alone from those rows, and kept as a file; ranks share them. What an
+index finds is scored exactly, and the best of all indexes are kept, so that the hits do not depend on the number of
+ranks. How many of the true hits are found is for the caller to measure.
 
 Shapes: Q queries, D dimensions, K hits a query, N rows of the table.
 """
@@ -10,6 +10,7 @@ Shapes: Q queries, D dimensions, K hits a query, N rows of the table.
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from sharprank.retrieval.stored import Shard
 from sharprank.retrieval.table import take
 
 INDEX_ROWS = 4_194_304
-"""Rows of one index: it has to fit into memory while it is made or searched."""
+"""Most rows of one index, which has to fit into memory while it is made or searched; all get about as many."""
 
 TRAINING_ROWS_A_LIST = 64
 LEAST_TRAINING_ROWS = 65_536
@@ -62,7 +63,8 @@ class ApproximateSearch:
 
     def __init__(self, factory: str, size: int, num_rows: int, *, k: int, parameters: str | None = None) -> None:
         self._factory, self._size, self._k, self._parameters = factory, size, k, parameters
-        self._bounds = [(start, min(start + INDEX_ROWS, num_rows)) for start in range(0, num_rows, INDEX_ROWS)]
+        ends = np.linspace(0, num_rows, -(-num_rows // INDEX_ROWS) + 1).astype(int).tolist()
+        self._bounds = list(itertools.pairwise(ends))
         self._folder = Path()
         index = self._new()
         self._set_parameters(index)
@@ -155,7 +157,8 @@ class ApproximateSearch:
         first, last = bounds
         if not index.is_trained:
             wanted = max(LEAST_TRAINING_ROWS, TRAINING_ROWS_A_LIST * _num_lists(index))
-            index.train(_rows(shards, np.unique(np.linspace(first, last - 1, min(last - first, wanted)).astype(int))))
+            places = np.unique(np.linspace(first, last - 1, min(last - first, wanted)).astype(int))
+            self._train(index, _rows(shards, places))
         with _one_thread(only=hasattr(index, "hnsw")):
             for start in range(first, last, _READ_ROWS):
                 stop = min(start + _READ_ROWS, last)
@@ -166,6 +169,16 @@ class ApproximateSearch:
                 _save(index, path)
             write_json(self._size_path(bounds), self._path(bounds).stat().st_size)
 
+    def _train(self, index: Any, rows_ND: np.ndarray) -> None:
+        try:
+            index.train(rows_ND)
+        except RuntimeError as error:
+            raise UserError(
+                f"--index_factory {self._factory!r}: FAISS cannot learn it from {len(rows_ND):,} passages "
+                f"({_reason(error)})",
+                fix="leave it out (exact search is fast for such a pool), or name an index without PQ, such as HNSW32",
+            ) from error
+
     def _is_whole(self, bounds: tuple[int, int]) -> bool:
         try:
             return self._path(bounds).stat().st_size == json.loads(self._size_path(bounds).read_text())
@@ -173,10 +186,10 @@ class ApproximateSearch:
             return False
 
     def _path(self, bounds: tuple[int, int]) -> Path:
-        return self._folder / f"from-{bounds[0]:012d}.faiss"
+        return self._folder / f"rows-{bounds[0]:012d}-{bounds[1]:012d}.faiss"
 
     def _size_path(self, bounds: tuple[int, int]) -> Path:
-        return self._folder / f"from-{bounds[0]:012d}.size.json"
+        return self._path(bounds).with_suffix(".size.json")
 
 
 def _save(index: Any, path: Path) -> None:
