@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -106,6 +107,27 @@ def test_a_store_written_again_replaces_the_old_one_and_keeps_what_it_was_told(t
         writer.about["skipped"] = {"reason": 3}
     found = TextStore.find_in(tmp_path / "s")
     assert found is not None and list(found) == ["new"] and found.about == {"skipped": {"reason": 3}}
+
+
+def test_a_store_written_again_with_the_same_texts_stays_the_one_that_others_read(tmp_path):
+    before = written(tmp_path / "s", TEXTS, ids="abcdefg")
+    about = (tmp_path / "s" / "about.json").stat()
+    written(tmp_path / "s", TEXTS, ids="abcdefg")
+    assert (tmp_path / "s" / "about.json").stat().st_ino == about.st_ino
+    assert list(before) == list(TextStore(tmp_path / "s"))
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_many_may_write_one_store_at_a_time(tmp_path):
+    def write(number: int) -> None:
+        written(tmp_path / "same", TEXTS)
+        with TextWriter(tmp_path / "other") as writer:
+            writer.add(str(number % 2))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(60)))
+    assert list(TextStore(tmp_path / "other")) in (["0"], ["1"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "same"]
 
 
 def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):

@@ -16,6 +16,8 @@ Shapes: N texts in the store, M texts written to it (duplicates included).
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import hashlib
 import json
 import os
@@ -30,7 +32,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from sharprank.formats.cache import filling
+from sharprank.formats.cache import PARTIAL, filling
 
 ABOUT_FILE = "about.json"
 _CHUNK = 1 << 20
@@ -168,7 +170,7 @@ class TextWriter:
     """Writes a `TextStore`; use it in a `with` block, at whose end the store is there.
 
     Args:
-        folder: the store; one that is there already is replaced.
+        folder: the store; another one that is there already is replaced.
         distinct: of texts with one key only the first is kept.
         by_key: number the texts by the hash of their keys, so that the order of writing decides nothing (of texts
             with one key the smallest by its own hash is kept); else as they come.
@@ -177,7 +179,7 @@ class TextWriter:
     def __init__(self, folder: Path, *, distinct: bool = True, by_key: bool = False) -> None:
         self.folder, self.about = folder, dict[str, Any]()
         self._distinct, self._by_key = distinct, by_key
-        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
         self._ids: TextWriter | None = None
         self._count = self._end = 0
 
@@ -261,9 +263,25 @@ class TextWriter:
             if path.is_file():
                 with open(path, "rb+") as file:
                     os.fsync(file.fileno())
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        os.rename(self._partial, self.folder)
+        aside = self._partial.with_suffix(f".old{PARTIAL}")
+        while not _is_there(self._partial, self.folder):  # one like it stays: others may be reading it
+            with suppress(FileNotFoundError):  # there is none, or another process was faster
+                os.rename(self.folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                return os.rename(self._partial, self.folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+                    raise
+
+
+def _is_there(store: Path, folder: Path) -> bool:
+    """Whether the files of `store` are in `folder`, byte for byte."""
+    files = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
+    try:
+        return all(filecmp.cmp(store / file, folder / file, shallow=False) for file in files)
+    except FileNotFoundError:
+        return False
 
 
 def _first_of_its_key(hashes_MC: np.ndarray, order_M: np.ndarray) -> np.ndarray:
