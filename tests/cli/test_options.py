@@ -91,6 +91,14 @@ def test_a_json_config_file_works_and_null_means_nothing(tmp_path):
     assert parse(f"--config={path}") == Settings(input_file="x", keys=[], normalize=False)
 
 
+def test_a_path_from_home_is_understood_behind_an_equals_sign_and_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("input_file: ~/rows.jsonl\nkeys: [~/a, b~/c]\n")
+    found = parse("--config=~/c.yaml", "--top_up=~/pool.jsonl")
+    assert (found.input_file, found.top_up) == (f"{tmp_path}/rows.jsonl", f"{tmp_path}/pool.jsonl")
+    assert found.keys == [f"{tmp_path}/a", "b~/c"]
+
+
 def test_config_path_is_another_name_of_it(tmp_path):
     (tmp_path / "a.yaml").write_text("input_file: a\n")
     assert parse("--config_path", str(tmp_path / "a.yaml")).input_file == "a"

@@ -72,7 +72,7 @@ def parse(
     several = isinstance(config_class, tuple)
     classes = config_class if several else (config_class,)
     parser = _parser(classes, prog=prog, description=description)
-    words = [_known_spelling(parser, word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = [_at_home(_known_spelling(parser, word)) for word in (sys.argv[1:] if argv is None else argv)]
     _refuse_unknown(parser, [word for word in words if word.startswith("--") and not _is_known(parser, word)])
     said = [*_words_of_config_files(parser, words, flags_of_file), *words]
     configs = _instances(parser, [*beneath, *said])
@@ -171,6 +171,12 @@ def _known_spelling(parser: _Parser, word: str) -> str:
     return word
 
 
+def _at_home(word: str) -> str:
+    """`~/x` as a shell means it, also where none has looked: in a file, and in most of them behind `--flag=`."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + equals + (os.path.expanduser(value) if value == "~" or value.startswith("~/") else value)
+
+
 def _instances(parser: _Parser, words: Sequence[str]) -> tuple[Any, ...]:
     namespace, unknown = parser.parse_known_args(list(words))
     _refuse_unknown(parser, unknown)
@@ -235,7 +241,7 @@ def _words_of_config_file(parser: _Parser, path: Path, flags_of_file: FlagsOfFil
             raise UserError(f"{path}: unknown key {key!r}", fix=_suggestion(name, list(actions), parser))
         words += _words_of_value(actions[name], value)
     _check_words(parser, words, path=path)
-    return words
+    return [_at_home(word) for word in words]
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
