@@ -76,6 +76,15 @@ def test_the_output_may_not_be_an_input(flag):
         config(**{flag: "same.jsonl", "output_file": "./same.jsonl"}).check()
 
 
+def test_the_output_may_not_lie_in_a_folder_that_is_an_input(tmp_path):
+    with pytest.raises(UserError, match="lies in --input_file"):
+        config(input_file=str(tmp_path), output_file=str(tmp_path / "deep" / "mined.jsonl")).check()
+    (tmp_path / "link").symlink_to(tmp_path / "pool", target_is_directory=True)
+    (tmp_path / "pool").mkdir()
+    with pytest.raises(UserError, match="lies in --candidate_pool"):
+        config(candidate_pool=str(tmp_path / "pool"), output_file=str(tmp_path / "link" / "mined.jsonl")).check()
+
+
 def test_settings_leave_out_what_changes_no_byte():
     one = config(batch_size=1, search_batch_size=1, overwrite=True, device="cpu", embedding_cache="x", output_file="y")
     assert one.settings() == config().settings()
@@ -131,3 +140,9 @@ def test_single_values_go_before_those_of_a_preset():
 def test_shares_of_sources_make_a_narrow_window_wide_enough():
     config(range_for_sampling="2-10", sources="dense,bm25").check()
     config(range_for_sampling="2-10", sources="dense:1,random:20").check()
+
+
+@pytest.mark.parametrize("flags", [{"range_for_sampling": "2-5:10,5-200:5"}, {"sources": "dense:2,bm25:1"}])
+def test_a_range_that_gives_a_part_of_the_negatives_is_refused_by_that_part(flags):
+    with pytest.raises(UserError, match="hold . candidates, but one source is to give 10 of them"):
+        config(**{"range_for_sampling": "10-16", "negative_number": 15} | flags).check()

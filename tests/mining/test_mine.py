@@ -12,6 +12,7 @@ import pytest
 from sharprank.errors import UserError
 from sharprank.mining import mine as mine_module
 from sharprank.mining.config import MineConfig
+from sharprank.mining.inputs import read_inputs, settings_with_contents
 from sharprank.mining.mine import mine
 
 ADJECTIVES = "green red blue fast slow".split()
@@ -403,6 +404,24 @@ def test_rows_or_a_pool_that_changed_are_read_again(paths, encoder, rows, tmp_pa
     again = with_numbers(paths, encoder, candidate_pool=str(pool), overwrite=True)
     assert (again.stats["pool"]["passages"], again.stats["rows"]["written"]) == (30, 7)
     assert all(text.startswith("new") for row in read_rows(again.output_path) for text in row["neg"])
+
+
+def test_a_file_renamed_to_another_format_is_read_again(paths, tmp_path):
+    def read(name: str) -> str:
+        config = MineConfig(**paths, candidate_pool=str(tmp_path / name))
+        return read_inputs(config, settings_with_contents(config, "encoder"), tmp_path / "cache").pool[0]
+
+    pool = write_rows(tmp_path / "pool.txt", [{"text": f"passage {i}"} for i in range(50)])
+    assert read("pool.txt").startswith('{"text"')
+    pool.rename(tmp_path / "pool.jsonl")
+    assert read("pool.jsonl").startswith("passage")
+
+
+def test_the_fields_of_a_row_are_its_own_unless_mining_writes_them(paths, encoder, rows, tmp_path):
+    own = [{**row, "pos_id": f"D{row['id']}", "source": "a"} for row in rows]
+    write_rows(Path(paths["input_file"]), own)
+    mined = read_rows(with_numbers(paths, encoder).output_path)
+    assert [(row["pos_id"], row["source"]) for row in mined] == [(f"D{row['id']}", "a") for row in rows]
 
 
 def test_a_cache_that_cannot_be_written_is_refused_before_a_model_loads(paths, encoder, tmp_path, monkeypatch):

@@ -27,6 +27,12 @@ def is_collection(path: str | Path) -> bool:
     return None not in tables and bool(_qrels_files(folder))
 
 
+def pool_path(path: str | None) -> str | None:
+    """What is read of a pool: of a collection folder its corpus alone, so that its runs may come and go."""
+    table = find_table(Path(path).expanduser(), "corpus") if path is not None and is_collection(path) else None
+    return path if table is None else str(table)
+
+
 def _qrels_files(folder: Path) -> dict[str, Path]:
     """Judgement files by split; a lone `qrels.tsv` belongs to no split."""
     files = {

@@ -171,6 +171,31 @@ def check_writable(path: str | Path, *, flag: str = "--output_file") -> None:
         ) from error
 
 
+def refuse_own_input(
+    output: str | Path, inputs: Mapping[str, str | Path | None], *, flag: str = "--output_file"
+) -> None:
+    """Refuse an output that is an input, or that lies in a folder which is one: the next run would read it.
+
+    Args:
+        inputs: by the words for them; None and names that are no local path are passed over.
+
+    Raises:
+        UserError: naming both.
+    """
+    target = Path(output).resolve()
+    for words, path in inputs.items():
+        if path is None:
+            continue
+        source = Path(path).resolve()
+        if source == target:
+            raise UserError(f"{flag} {output} is also {words}", fix="write to another file; the input is kept")
+        if source in target.parents and source.is_dir():
+            raise UserError(
+                f"{flag} {output} lies in {words} {path}, and would be read as a part of it the next time",
+                fix="write to another folder",
+            )
+
+
 def refuse_other_settings(
     output_path: str | Path,
     settings: Mapping[str, Any],

@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.formats.collections import pool_path
+from sharprank.formats.writers import refuse_own_input
 from sharprank.mining.select import DEFAULT_NUMBER, Window
 
 _TEACHER_FLAGS = ("teacher_ceiling", "teacher_promote", "teacher_max_length")
 
 
-def check_window(window: tuple[int, int], number: int, *, top_up: bool, pool_size: int | None = None) -> None:
+def check_window(
+    window: tuple[int, int], number: int, *, top_up: bool, pool_size: int | None = None, is_only: bool = True
+) -> None:
     """Refuse a rank window that cannot hold its negatives, of itself or in a pool of this size.
+
+    Args:
+        number: of the negatives that one source gives from this window.
+        is_only: these are all negatives of a row; else other windows or sources give some as well.
 
     Raises:
         UserError: naming the ranks, what they hold and the way out.
@@ -28,6 +36,12 @@ def check_window(window: tuple[int, int], number: int, *, top_up: bool, pool_siz
     held = (high if pool_size is None else min(high, pool_size)) - low
     if held >= number or top_up:
         return
+    if not is_only:
+        of_pool = "" if pool_size is None or held == high - low else f" of a pool of {pool_size} passages"
+        raise UserError(
+            f"ranks {low + 1}-{high}{of_pool} hold {held} candidates, but one source is to give {number} of them",
+            fix="use a wider range, fewer negatives, or --top_up random",
+        )
     if pool_size is not None and held < high - low:
         raise UserError(
             f"ranks {low + 1}-{high} of a pool of {pool_size} passages hold {held} candidates, "
@@ -106,7 +120,7 @@ def check_teacher(config: Any) -> None:
 
 
 def check_files(config: Any) -> None:
-    """Refuse an output that is an input, or two outputs of one name.
+    """Refuse an output that is an input or lies in one, or two outputs of one name.
 
     Raises:
         UserError: naming both flags.
@@ -116,11 +130,9 @@ def check_files(config: Any) -> None:
         path = getattr(config, flag)
         if path is None:
             continue
-        before = outputs.setdefault(Path(path).absolute(), flag)
+        before = outputs.setdefault(Path(path).resolve(), flag)
         if before != flag:
             raise UserError(f"--{before} and --{flag} are both {path}", fix="write to two files")
-        for named in ("input_file", "candidate_pool", *(spec.name for spec in config.source_specs if spec.is_run)):
-            source = getattr(config, named, named)
-            if source is not None and Path(source).absolute() == Path(path).absolute():
-                words = f"--{named}" if hasattr(config, named) else f"the run {named}"
-                raise UserError(f"--{flag} {path} is also {words}", fix="write to another file; the input is kept")
+        runs = {f"the run {spec.name}": spec.name for spec in config.source_specs if spec.is_run}
+        named = {"--input_file": config.input_file, "--candidate_pool": pool_path(config.candidate_pool)}
+        refuse_own_input(path, named | runs, flag=f"--{flag}")

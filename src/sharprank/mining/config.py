@@ -224,9 +224,11 @@ class MineConfig:
         check_numbers(parse_windows(self.range_for_sampling), self.negative_number)
         specs = self.source_specs
         draws = self.top_up == "random" or not all(spec.is_ranked for spec in specs)
+        is_only = len(self.windows) == 1 and len(specs) == 1
         for window in self.windows:
             most = max(shared(window.number or 0, [spec.share for spec in specs]))
-            check_window((window.low, window.high), most, top_up=draws, pool_size=pool_size)
+            ranks = (window.low, window.high)
+            check_window(ranks, most, top_up=draws, pool_size=pool_size, is_only=is_only)
 
     def settings(self) -> dict[str, Any]:
         """All that decides the bytes of the output, the contents of the inputs apart."""

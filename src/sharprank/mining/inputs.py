@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sharprank.formats.cache import entry_folder, key_of
-from sharprank.formats.collections import is_collection, iter_corpus
-from sharprank.formats.pool import find_table, read_passages
+from sharprank.formats.collections import is_collection, iter_corpus, pool_path
+from sharprank.formats.pool import read_passages
+from sharprank.formats.readers import known_suffix
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
 from sharprank.formats.text_store import TextStore, TextWriter
@@ -149,25 +150,21 @@ def _read_pool(path: str, bad_rows: BadRows, folder: Path) -> None:
 
 
 def settings_with_contents(config: MineConfig, model_folder: str) -> dict[str, Any]:
-    """All that decides the output; what is local counts by its contents, wherever it lies."""
+    """All that decides the output; what is local counts by its contents and format, wherever it lies."""
     settings = config.settings()
     named = {
         "input_file": config.input_file,
-        "candidate_pool": _pool_path(config.candidate_pool),
+        "candidate_pool": pool_path(config.candidate_pool),
         "model_name_or_path": model_folder,
     }
     for name, path in named.items():
         content = hash_of(path) if path else None
-        if content is not None:
+        if path is not None and content is not None:
             del settings[name]
             settings[f"{name}_sha256"] = content
+            if Path(path).is_file():
+                settings[f"{name}_is_read_as"] = known_suffix(Path(path)) or "lines"
     return settings
-
-
-def _pool_path(path: str | None) -> str | None:
-    """What is read of a pool: of a collection folder its corpus alone, so that its runs may come and go."""
-    table = find_table(Path(path).expanduser(), "corpus") if path is not None and is_collection(path) else None
-    return path if table is None else str(table)
 
 
 def hash_of(name: str) -> str | None:
@@ -183,4 +180,4 @@ def hash_of(name: str) -> str | None:
 
 def describe(config: MineConfig) -> dict[str, str]:
     """{path: sha256} of all files that are read."""
-    return describe_inputs(path for path in (config.input_file, _pool_path(config.candidate_pool)) if path is not None)
+    return describe_inputs(path for path in (config.input_file, pool_path(config.candidate_pool)) if path is not None)

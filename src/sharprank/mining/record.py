@@ -14,7 +14,9 @@ from sharprank.mining.sources import Source
 from sharprank.records import TrainRow
 
 NEGATIVE_RANK, NEGATIVE_SOURCE, NEGATIVE_ID, POSITIVE_ID = "neg_rank", "neg_source", "neg_id", "pos_id"
-DESCRIBED = (NEGATIVE_SIMILARITY, NEGATIVE_RANK, POSITIVE_SIMILARITY, NEGATIVE_SOURCE, NEGATIVE_ID, POSITIVE_ID)
+OF_NEGATIVES = (NEGATIVE_SIMILARITY, NEGATIVE_RANK, NEGATIVE_SOURCE, NEGATIVE_ID)
+OF_POSITIVES = (POSITIVE_SIMILARITY, POSITIVE_ID)
+DESCRIBED = (*OF_NEGATIVES, *OF_POSITIVES)
 
 
 class Passages(Protocol):
@@ -99,7 +101,7 @@ class RecordMaker:
     def record(self, mined: MinedRow) -> dict[str, Any]:
         """The row as it was read, keys in their order, with these negatives and without what described the old ones."""
         config, row = self._config, mined.row
-        stale = {config.neg_scores_key, *DESCRIBED}
+        stale = {config.neg_scores_key, *OF_NEGATIVES, *(OF_POSITIVES if mined.promoted else ())}
         record = {key: value for key, value in row.fields.items() if key not in stale}
         record[config.positive_key] = [*row.positives, *(self._pool[one.number] for one in mined.promoted)]
         record[config.negative_key] = [*mined.kept, *(self._pool[one.number] for one in mined.negatives)]
