@@ -16,6 +16,8 @@ from sharprank.cli.synthesize import main
 from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source
 from sharprank.retrieval.filters import NEAR_DUPLICATE, overlap, shingles
+from sharprank.synthesis.journal import Journal
+from sharprank.synthesis.outcome import Outcome
 
 from .conftest import ENERGIES, KEY, Answer, is_entity_prompt, oracle
 
@@ -151,6 +153,23 @@ def test_a_killed_run_is_continued_to_the_same_bytes(corpus, tmp_path):
     journal.write_bytes(journal.read_bytes()[:-7])  # as a power cut in the middle of a line leaves it
     subprocess.run([*words, "--output_file", str(killed)], check=True, capture_output=True)
     assert killed.read_bytes() == whole.read_bytes()
+
+
+def test_separators_within_a_text_end_no_line_of_what_is_continued(tmp_path):
+    row = {"query": "a\u2028b", "pos": ["c\u2029d\u0085e"], "neg": ["f\x0bg"]}
+    begun = Journal(tmp_path / "rows.jsonl", {"seed": 1})
+    begun.add("1", 0, Outcome(row))
+    begun.add("2", 0, Outcome(reason="none"))
+    continued = Journal(tmp_path / "rows.jsonl", {"seed": 1})
+    assert continued.attempts == begun.attempts and continued.num_rows == 1
+    assert json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8")) == row
+
+
+def test_listed_ids_stand_one_a_line_whatever_separators_they_hold(run, corpus, tmp_path):
+    with open(corpus, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "a\u2028b", "text": "Little is known of this."}) + "\n")
+    (tmp_path / "ids.txt").write_bytes("a\u2028b\r\n31\r\n".encode())
+    assert run("--doc_ids_file", str(tmp_path / "ids.txt")) == 0, run.error
 
 
 def test_listed_documents_come_first_short_ones_too(run, corpus, tmp_path):

@@ -74,7 +74,7 @@ def read_doc_ids(path: str | None, corpus: Mapping[str, Document]) -> list[str]:
     if path is None:
         return []
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--doc_ids_file {path} cannot be read: {error}", fix="name a text file of ids") from error
     doc_ids = [line.strip() for line in lines if line.strip()]
