@@ -16,6 +16,7 @@ from sharprank.cli.synthesize import main
 from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source
 from sharprank.retrieval.filters import NEAR_DUPLICATE, overlap, shingles
+from sharprank.synthesis.corpus import read_corpus
 from sharprank.synthesis.journal import Journal
 from sharprank.synthesis.outcome import Outcome
 
@@ -251,6 +252,11 @@ def test_a_bad_document_is_named_by_file_and_line(run, corpus, tmp_path, line, s
     assert run() == 2
     assert said in run.error
     assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_the_text_of_a_document_is_its_first_field_that_is_not_null(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"id": "1", "title": null, "text": null, "contents": "some words"}\n')
+    assert read_corpus(str(tmp_path / "c.jsonl"))["1"].text == "some words"
 
 
 def test_listed_ids_that_the_corpus_does_not_have_are_named(run, tmp_path):

@@ -55,7 +55,7 @@ def read_corpus(path: str) -> dict[str, Document]:
         seen.add(doc_id)
         if passage_text(fields) is None:
             raise UserError(f"{record.place}: {why_no_text(fields)}", fix="give every document its 'text'")
-        body = next(fields[key] for key in TEXT_KEYS if key in fields).strip()
+        body = next(fields[key] for key in TEXT_KEYS if fields.get(key) is not None).strip()
         if body:
             corpus[doc_id] = Document(doc_id, (fields.get("title") or "").strip(), body)
     if not corpus:
