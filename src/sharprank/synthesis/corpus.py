@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sharprank.errors import UserError
+from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.pool import TEXT_KEYS, find_table, passage_id, passage_text, why_no_text
 from sharprank.formats.sources import Source, iter_records
 from sharprank.progress import say
@@ -46,7 +47,8 @@ def read_corpus(path: str) -> dict[str, Document]:
     table = find_table(folder, "corpus") if folder.is_dir() else None
     corpus: dict[str, Document] = {}
     seen: set[str] = set()
-    for record in iter_records(Source(str(table or folder) if folder.exists() else path), default_split=None):
+    source = Source(str(table or folder) if folder.exists() else path)
+    for record in iter_records(source, default_split=None, bad_rows=BadRows(skip_hint=None)):
         doc_id, fields = passage_id(record.fields), record.fields
         if doc_id is None:
             raise UserError(f"{record.place}: a document without id", fix="give every document its 'id'")
