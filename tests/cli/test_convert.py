@@ -248,6 +248,23 @@ def test_trec_passages_without_ids_are_refused(tmp_path, capsys, monkeypatch):
     assert "c.jsonl:1: a passage without id" in capsys.readouterr().err
 
 
+def test_bad_passages_and_queries_of_trec_are_named_or_skipped_and_counted(tmp_path, capsys, monkeypatch, convert):
+    monkeypatch.chdir(tmp_path)
+    Path("c.jsonl").write_text('{"_id": "p0", "text": "a"}\nnonsense\n{"text": "b"}\n{"_id": "p1"}\n')
+    Path("q.jsonl").write_text('{"_id": "q1", "text": "one"}\n{"_id": "q2"}\n{"_id": \n')
+    Path("c.tsv").write_text("p0\ta\np1\n")
+    Path("q.tsv").write_text("q1\tone\nq2\n")
+    Path("qrels.txt").write_text("q1 0 p0 1\n")
+    wanted = [{"query": "one", "pos": ["a"], "neg": []}]
+    for ending, num_bad in (("jsonl", 5), ("tsv", 2)):
+        more = ["--queries", f"q.{ending}", "--qrels", "qrels.txt", "--overwrite"]
+        assert main(["trec", "--input_file", f"c.{ending}", "--output_file", "x.jsonl", *more]) == 2
+        error = capsys.readouterr().err
+        assert f"q.{ending}:2: " in error and "or pass --on_bad_row skip" in error
+        assert convert("trec", f"c.{ending}", *more, "--on_bad_row", "skip") == wanted
+        assert sum(convert.stats["dropped"].values()) == num_bad
+
+
 # --- questions, pairs, triplets, chats ---------------------------------------------------------------------------
 
 

@@ -69,7 +69,8 @@ def _trec(config: ConvertConfig, tally: Tally) -> Iterator[Row]:
     if config.queries is None or config.qrels is None:
         missing = "--queries" if config.queries is None else "--qrels"
         raise UserError(f"{PROG} trec: no value for {missing}", fix="name the file; --input_file names the passages")
-    collection = judged.trec_collection(config.input_file, config.queries, read_qrels(config.qrels))
+    qrels = read_qrels(config.qrels)
+    collection = judged.trec_collection(config.input_file, config.queries, qrels, bad_rows=tally.bad_rows)
     return _judged(config, tally, collection)
 
 
