@@ -285,6 +285,25 @@ def test_nested_and_flat_squad_give_the_same_rows_and_unanswered_questions_are_c
     assert convert.stats["dropped"] == {"not answered by its paragraph": 1}
 
 
+def test_answers_printed_into_a_csv_are_read_and_counted_like_others(tmp_path, convert, capsys):
+    answers = {
+        "one": "{'text': array(['I'], dtype=object), 'answer_start': array([0], dtype=int32)}",
+        "two": '{"text": ["I"], "answer_start": [0]}',
+        "three": "I",
+        "four": "{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}",
+        "five": "{'text': [], 'answer_start': []}",
+        "six": "[]",
+        "seven": " ",
+    }
+    with open(tmp_path / "squad.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["question", "context", "answers"], *((q, "I.", a) for q, a in answers.items())])
+    assert [row["query"] for row in convert("squad", tmp_path / "squad.csv")] == ["one", "two", "three"]
+    assert convert.stats["dropped"] == {"not answered by its paragraph": 4}
+    (tmp_path / "squad.csv").write_text("question,context,answers\nq,c,\"{'text': ['a' 'b', 'c']}\"\n")
+    assert main(["squad", "--input_file", str(tmp_path / "squad.csv"), "--output_file", str(tmp_path / "x")]) == 2
+    assert "squad.csv:2: no comma between two texts" in capsys.readouterr().err
+
+
 def test_pairs_are_gathered_by_query_and_labels_tell_negatives(tmp_path, convert):
     (tmp_path / "pairs.csv").write_text("question,answer\nq1,a\nq2,b\nq1,c\nq1,a\n")
     rows = convert("pairs", tmp_path / "pairs.csv")
