@@ -415,6 +415,14 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_refused(tmp_
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
+def test_a_kill_between_the_statistics_and_the_rows_leaves_no_rows_of_other_settings(tmp_path, convert, killed_halfway):
+    source = jsonl(tmp_path / "rows.jsonl", ROWS)
+    wanted = convert("to-triplets", source)
+    with killed_halfway():
+        main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "out.jsonl"), "--overwrite"])
+    assert convert("to-triplets", source) == wanted
+
+
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path, capsys):
     source = jsonl(tmp_path / "in.jsonl", [*ROWS, {"query": "q"}])
     assert main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "new" / "out.jsonl")]) == 2

@@ -78,6 +78,20 @@ def test_filtering_later_leaves_what_filtering_while_mining_leaves(tmp_path, enc
     assert stats["negatives"]["dropped"] and refilter(later).was_done
 
 
+def test_a_kill_between_the_statistics_and_the_rows_leaves_no_rows_of_other_rules(tmp_path, killed_halfway):
+    path, output = tmp_path / "mined.jsonl", tmp_path / "filtered.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+
+    def run(**flags):
+        refilter(RefilterConfig(input_file=str(path), output_file=str(output), **flags))
+        return json.loads(output.read_text())["neg"]
+
+    assert run(relative_margin=0.05) == ["b", "c"]
+    with killed_halfway():
+        run(teacher_margin=0.0, overwrite=True)
+    assert run(relative_margin=0.05) == ["b", "c"] and run(teacher_margin=0.0, overwrite=True) == ["a", "c"]
+
+
 @pytest.mark.parametrize(
     ("lacking", "flags", "fix"),
     [

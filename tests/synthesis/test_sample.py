@@ -47,3 +47,13 @@ def test_other_settings_are_refused_and_the_same_again_changes_nothing(tmp_path,
     assert main(words) == 0 and main(words) == 0
     assert "already made" in capsys.readouterr().err
     assert main([*words, "--seed", "1"]) == 2 and main([*words, "--seed", "1", "--overwrite", "True"]) == 0
+
+
+def test_a_kill_between_the_statistics_and_the_ids_leaves_no_ids_of_other_settings(tmp_path, corpus, killed_halfway):
+    out = tmp_path / "ids.txt"
+    words = ["--corpus", str(corpus), "--output", str(out), "--count", "3"]
+    assert main(words) == 0
+    wanted = ids(out)
+    with killed_halfway():
+        main([*words, "--seed", "1", "--overwrite", "True"])
+    assert main(words) == 0 and ids(out) == wanted

@@ -18,7 +18,7 @@ from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels, read_run
-from sharprank.formats.writers import atomic_open, check_writable, is_made, write_jsonl
+from sharprank.formats.writers import check_writable, is_made, open_together, write_lines
 from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Record, TrainRow
@@ -162,8 +162,8 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
     drop = config.without_neg == "drop" or (config.without_neg is None and name == "msmarco")
     tally = Tally(BadRows(config.on_bad_row), need_negatives=drop)
     rows = track(_at_least_one(FORMATS[name][1](config, tally), config, tally), desc="converting", unit="row")
-    with atomic_open(f"{config.output_file}.stats.json") as stats_file:
-        num_lines = write_jsonl(config.output_file, rows)
+    with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
+        num_lines = write_lines(file, rows)
         made = manifest(command=[*PROG.split(), name], settings=settings, inputs=inputs)
         json.dump({**made, **tally.numbers(), "lines": num_lines}, stats_file, ensure_ascii=False, indent=1)
     return _report(tally, num_lines, config.output_file)

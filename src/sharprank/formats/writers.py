@@ -106,6 +106,17 @@ def atomic_open(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
             yield text
 
 
+@contextlib.contextmanager
+def open_together(path: str | Path, *others: str | Path) -> Iterator[list[IO[Any]]]:
+    """An output and what stands beside it, opened as `atomic_open` does; all appear when the block ends, it the last.
+
+    An old output goes before the others appear: a kill leaves none, never one beside the statistics of another.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(atomic_open(one)) for one in (path, *others)]
+        Path(path).resolve().unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, data: Any) -> None:
     """Write one JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
     text = json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain)
@@ -125,11 +136,16 @@ def _without_nan(data: Any) -> Any:
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write one JSON object a line; returns the number of lines."""
-    count = 0
     with atomic_open(path) as file:
-        for row in rows:
-            file.write(json_line(row) + "\n")
-            count += 1
+        return write_lines(file, rows)
+
+
+def write_lines(file: IO[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """As `write_jsonl`, into a file that is open."""
+    count = 0
+    for row in rows:
+        file.write(json_line(row) + "\n")
+        count += 1
     return count
 
 

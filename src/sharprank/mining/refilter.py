@@ -18,7 +18,7 @@ import numpy as np
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.rows import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY, read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.writers import atomic_open, check_writable, is_made, json_line
+from sharprank.formats.writers import check_writable, is_made, json_line, open_together
 from sharprank.mining.inputs import hash_of
 from sharprank.mining.record import DESCRIBED
 from sharprank.mining.refilter_config import RefilterConfig
@@ -60,7 +60,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
     rows = read_rows(Source(config.input_file, config.sub_data_name), keys=config.keys, bad_rows=bad_rows)
     counts: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    with atomic_open(stats_path) as stats_file, atomic_open(config.output_file) as file:
+    with open_together(config.output_file, stats_path) as (file, stats_file):
         for row in track(rows, desc="filtering rows", unit="row"):
             missing = _missing(row, config)
             if missing is not None:

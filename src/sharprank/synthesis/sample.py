@@ -5,12 +5,13 @@ The order is that in which they would draw by themselves with the same seed.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import atomic_open, check_writable, is_made, write_json
+from sharprank.formats.writers import check_writable, is_made, open_together
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.synthesis.corpus import Document, eligible, read_corpus, turns
@@ -70,9 +71,9 @@ def sample(config: SampleConfig) -> list[Document]:
         return drawn
     if num_drawn < config.count:
         say(f"note: only {num_drawn:,} of {len(corpus):,} documents have {config.min_length:,} characters")
-    with atomic_open(config.output_file) as file:
-        file.writelines(f"{document.doc_id}\n" for document in drawn)
     about = manifest(command=["sharprank", "sample"], settings=settings, inputs=inputs)
     counts = {"documents": len(corpus), "long_enough": len(long_enough), "drawn": num_drawn}
-    write_json(f"{config.output_file}.stats.json", {**about, **counts})
+    with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
+        file.writelines(f"{document.doc_id}\n" for document in drawn)
+        stats_file.write(json.dumps({**about, **counts}, ensure_ascii=False, indent=1) + "\n")
     return drawn
