@@ -109,6 +109,21 @@ def test_a_row_without_the_scores_that_a_rule_needs_is_named_or_skipped(run, lac
     assert len(run(ROW, without, **flags, on_bad_row="skip")) == 1
 
 
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"relative_margin": 5}, "--relative_margin 5 is not a share"),
+        ({"max_score": float("nan")}, "--max_score nan"),
+        ({"teacher_margin": float("inf")}, "--teacher_margin inf"),
+        ({"min_score": 0.7, "max_score": 0.7}, "leave nothing"),
+        ({"min_score": 0.7, "false_negatives": "topk_abs"}, "leave nothing"),
+    ],
+)
+def test_rules_that_cannot_work_are_refused_as_in_mining(run, flags, problem):
+    with pytest.raises(UserError, match=problem):
+        run(**flags)
+
+
 def test_the_command_prints_what_was_dropped_and_refuses_to_do_nothing(tmp_path, capsys):
     path, output = tmp_path / "mined.jsonl", tmp_path / "out.jsonl"
     path.write_text(json.dumps(ROW) + "\n")

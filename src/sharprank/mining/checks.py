@@ -64,7 +64,7 @@ def check_numbers(windows: Sequence[Window], number: int) -> None:
 
 
 def check_scores(config: Any) -> None:
-    """Refuse score filters that cannot work.
+    """Refuse score filters that cannot work, of mining or of filtering later.
 
     Raises:
         UserError: naming the flag.
@@ -80,6 +80,14 @@ def check_scores(config: Any) -> None:
         raise UserError(
             f"--relative_margin {config.relative_margin} is not a share", fix="use 0.05 for 95% of the positive's score"
         )
+
+
+def check_encoder(config: Any) -> None:
+    """Refuse score filters where nothing gives the scores.
+
+    Raises:
+        UserError: naming the sources.
+    """
     if config.score_rule and not any(spec.is_encoder for spec in config.source_specs):
         raise UserError(
             f"score filters compare cosines, and --sources {config.sources} has no bi-encoder",
