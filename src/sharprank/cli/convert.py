@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels, read_run
-from sharprank.formats.writers import check_writable, is_made, open_together, write_lines
+from sharprank.formats.writers import check_writable, is_made, json_document, open_together, write_lines
 from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Record, TrainRow
@@ -165,7 +164,7 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
     with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
         num_lines = write_lines(file, rows)
         made = manifest(command=[*PROG.split(), name], settings=settings, inputs=inputs)
-        json.dump({**made, **tally.numbers(), "lines": num_lines}, stats_file, ensure_ascii=False, indent=1)
+        stats_file.write(json_document({**made, **tally.numbers(), "lines": num_lines}))
     return _report(tally, num_lines, config.output_file)
 
 

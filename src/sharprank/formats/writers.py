@@ -118,10 +118,15 @@ def open_together(path: str | Path, *others: str | Path) -> Iterator[list[IO[Any
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write one JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
-    text = json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain)
+    """Write one JSON document, as `json_document` has it."""
+    text = json_document(data)
     with atomic_open(path) as file:
-        file.write(text + "\n")
+        file.write(text)
+
+
+def json_document(data: Any) -> str:
+    """One JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
+    return json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain) + "\n"
 
 
 def _without_nan(data: Any) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.rows import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY, read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.writers import check_writable, is_made, json_line, open_together
+from sharprank.formats.writers import check_writable, is_made, json_document, json_line, open_together
 from sharprank.mining.inputs import hash_of
 from sharprank.mining.record import DESCRIBED
 from sharprank.mining.refilter_config import RefilterConfig
@@ -82,7 +82,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
             "negatives": {"kept": counts["kept"], "dropped": dict(refused.most_common())},
         }
         stats = {**about, **numbers}
-        stats_file.write(json.dumps(stats, ensure_ascii=False, indent=1) + "\n")
+        stats_file.write(json_document(stats))
     return Refiltered(stats)
 
 

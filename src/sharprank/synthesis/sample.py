@@ -5,13 +5,12 @@ The order is that in which they would draw by themselves with the same seed.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import check_writable, is_made, open_together
+from sharprank.formats.writers import check_writable, is_made, json_document, open_together
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.synthesis.corpus import Document, eligible, read_corpus, turns
@@ -75,5 +74,5 @@ def sample(config: SampleConfig) -> list[Document]:
     counts = {"documents": len(corpus), "long_enough": len(long_enough), "drawn": num_drawn}
     with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
         file.writelines(f"{document.doc_id}\n" for document in drawn)
-        stats_file.write(json.dumps({**about, **counts}, ensure_ascii=False, indent=1) + "\n")
+        stats_file.write(json_document({**about, **counts}))
     return drawn
