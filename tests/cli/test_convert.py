@@ -442,8 +442,10 @@ def test_gz_is_written_and_an_input_is_never_overwritten(tmp_path, capsys):
     assert main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "o.jsonl.gz")]) == 0
     with gzip.open(tmp_path / "o.jsonl.gz", "rt") as file:
         assert len(file.readlines()) == 2
-    assert main(["to-swift", "--input_file", source, "--output_file", source, "--overwrite"]) == 2
-    assert "is also an input" in capsys.readouterr().err
+    (tmp_path / "link.jsonl").symlink_to(source)
+    for path in (source, str(tmp_path / "link.jsonl")):
+        assert main(["to-swift", "--input_file", source, "--output_file", path, "--overwrite"]) == 2
+        assert "is also an input" in capsys.readouterr().err
     assert read(tmp_path / "rows.jsonl") == ROWS
 
 

@@ -25,6 +25,7 @@ from sharprank.formats.writers import (
     check_writable,
     json_line,
     refuse_other_settings,
+    refuse_same_file,
     write_json,
     write_jsonl,
 )
@@ -38,6 +39,23 @@ ROWS = st.lists(st.dictionaries(TEXT, VALUES | st.lists(VALUES, max_size=3), min
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+# --- which files ----------------------------------------------------------------------------------------------------
+
+
+def test_one_file_is_recognised_by_whatever_path_or_link_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("link.jsonl").symlink_to("a.jsonl")
+    outputs = {"output_file": "a.jsonl", "report": None, "summary": str(tmp_path / "b.jsonl")}
+    refuse_same_file(outputs, [("--input_file", "c.jsonl"), ("--run", None)])
+    with pytest.raises(UserError, match="--output_file and --pool are both link.jsonl"):
+        refuse_same_file({**outputs, "pool": "link.jsonl"}, [])
+    with pytest.raises(UserError, match="--summary .*b.jsonl is also --input_file"):
+        refuse_same_file(outputs, [("--input_file", "x/../b.jsonl")])
+    with pytest.raises(UserError, match="--output_file a.jsonl is also the run ~/a.jsonl"):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        refuse_same_file(outputs, [("the run ~/a.jsonl", "~/a.jsonl")])
 
 
 # --- whole or not at all ---------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.cli.options import parse, run_command
@@ -17,7 +16,14 @@ from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels, read_run
-from sharprank.formats.writers import check_writable, is_made, json_document, open_together, write_lines
+from sharprank.formats.writers import (
+    check_writable,
+    is_made,
+    json_document,
+    open_together,
+    refuse_same_file,
+    write_lines,
+)
 from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Record, TrainRow
@@ -152,8 +158,7 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
     """
     check_writable(config.output_file)
     inputs = describe_inputs(path for path in (config.input_file, config.queries, config.qrels, config.run) if path)
-    if str(Path(config.output_file)) in {str(Path(path)) for path in inputs}:
-        raise UserError(f"--output_file {config.output_file} is also an input", fix="write to another file")
+    refuse_same_file({"output_file": config.output_file}, [("an input", path) for path in inputs])
     flags = {key: value for key, value in asdict(config).items() if key not in ("output_file", "overwrite")}
     settings = {"format": name, **flags, "inputs": inputs}
     if is_made(config.output_file, settings, overwrite=config.overwrite):

@@ -192,6 +192,27 @@ def check_writable(path: str | Path, *, flag: str = "--output_file") -> None:
         ) from error
 
 
+def refuse_same_file(outputs: Mapping[str, str | Path | None], inputs: Iterable[tuple[str, str | Path | None]]) -> None:
+    """Refuse an output that is an input, or two outputs of one file, whatever paths and links name it.
+
+    Args:
+        outputs: {flag: its path}; None where nothing is written.
+        inputs: (what a message calls it, its path); None where nothing is read.
+
+    Raises:
+        UserError: naming both.
+    """
+    flags: dict[Path, str] = {}
+    for flag, path in outputs.items():
+        before = flag if path is None else flags.setdefault(Path(path).resolve(), flag)
+        if before != flag:
+            raise UserError(f"--{before} and --{flag} are both {path}", fix="write to two files")
+    for words, path in inputs:
+        flag = None if path is None else flags.get(Path(path).expanduser().resolve())
+        if flag is not None:
+            raise UserError(f"--{flag} {outputs[flag]} is also {words}", fix="write to another file; the input is kept")
+
+
 def refuse_other_settings(
     output_path: str | Path,
     settings: Mapping[str, Any],

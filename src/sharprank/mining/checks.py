@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
+from sharprank.formats.writers import refuse_same_file
 from sharprank.mining.select import DEFAULT_NUMBER, Window
 
 _TEACHER_FLAGS = ("teacher_ceiling", "teacher_promote", "teacher_max_length")
@@ -119,16 +119,7 @@ def check_files(config: Any) -> None:
     Raises:
         UserError: naming both flags.
     """
-    outputs: dict[Path, str] = {}
-    for flag in ("output_file", "output_candidates", "report"):
-        path = getattr(config, flag)
-        if path is None:
-            continue
-        before = outputs.setdefault(Path(path).absolute(), flag)
-        if before != flag:
-            raise UserError(f"--{before} and --{flag} are both {path}", fix="write to two files")
-        for named in ("input_file", "candidate_pool", *(spec.name for spec in config.source_specs if spec.is_run)):
-            source = getattr(config, named, named)
-            if source is not None and Path(source).absolute() == Path(path).absolute():
-                words = f"--{named}" if hasattr(config, named) else f"the run {named}"
-                raise UserError(f"--{flag} {path} is also {words}", fix="write to another file; the input is kept")
+    outputs = {flag: getattr(config, flag) for flag in ("output_file", "output_candidates", "report")}
+    inputs = [(f"--{flag}", getattr(config, flag)) for flag in ("input_file", "candidate_pool")]
+    runs = [(f"the run {spec.name}", spec.name) for spec in config.source_specs if spec.is_run]
+    refuse_same_file(outputs, [*inputs, *runs])

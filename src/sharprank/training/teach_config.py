@@ -6,10 +6,10 @@ Flags keep the names that users of FlagEmbedding's add_reranker_score know.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.formats.writers import refuse_same_file
 
 _CHANGE_NO_SCORE = {"output_file", "overwrite", "device", "cache_dir", "on_bad_row", "batch_size"}
 FLAG_LLM = "decoder-only-base"
@@ -60,10 +60,7 @@ class TeachConfig:
         Raises:
             UserError: naming the flag and the way out.
         """
-        if Path(self.input_file).absolute() == Path(self.output_file).absolute():
-            raise UserError(
-                f"--output_file {self.output_file} is also --input_file", fix="write to another file; the input is kept"
-            )
+        refuse_same_file({"output_file": self.output_file}, [("--input_file", self.input_file)])
         if self.reranker_model_class is not None and (self.prompt is not None or self.instruction is not None):
             raise UserError("FlagLLMReranker has its own prompt", fix="drop --prompt and --instruction")
         if self.batch_size < 1:
