@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -189,6 +190,48 @@ def test_the_pool_for_mining_has_the_form_of_the_passages(run, corpus, tmp_path)
     assert len(pool) == 20
     assert all(text in pool for row in rows(tmp_path) for text in row["neg"])
     assert f"--candidate_pool {tmp_path / 'pool.jsonl'}" in run.printed
+
+
+def test_a_pool_that_this_job_wrote_stays_and_no_other_file_is_replaced(run, corpus, tmp_path):
+    pool = tmp_path / "pool.jsonl.gz"
+    more = ["--output_pool", str(pool)]
+    pool.write_bytes(gzip.compress(b"somebody else's\n"))
+    before = pool.read_bytes()
+    assert run(*more) == 2 and "--output_pool" in run.error and "--overwrite True" in run.error
+    assert pool.read_bytes() == before and not (tmp_path / "rows.jsonl").exists()
+    assert run(*more, "--overwrite") == 0
+    written, inode = pool.read_bytes(), pool.stat().st_ino
+    assert run(*more) == 0 and run(*more, "--num_examples", "8") == 0
+    assert pool.stat().st_ino == inode and len(gzip.decompress(written).splitlines()) == 20
+    pool.write_bytes(gzip.compress(gzip.decompress(written) + b"more\n"))
+    assert run(*more) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--output_file", "{corpus}"], "is also --corpus_path"),
+        (["--output_pool", "{corpus}"], "is also --corpus_path"),
+        (["--output_pool", "{link}"], "is also --corpus_path"),
+        (["--corpus_path", "{folder}", "--output_pool", "{corpus}"], "is also --corpus_path"),
+        (["--summary_file", "{corpus}"], "is also --corpus_path"),
+        (["--generator", "llm", "--model", "m", "--cache_file", "{corpus}"], "is also --corpus_path"),
+        (["--doc_ids_file", "{folder}/ids.txt", "--summary_file", "{folder}/ids.txt"], "is also --doc_ids_file"),
+        (["--output_pool", "{folder}/rows.jsonl"], "--output_file and --output_pool are both"),
+        (["--summary_file", "{folder}/rows.jsonl"], "--output_file and --summary_file are both"),
+        (["--output_pool", "{folder}/rows.jsonl.summary.json"], "--output_pool and --summary_file are both"),
+        (["--output_pool", "{folder}"], "--output_pool {folder} is a folder"),
+        (["--summary_file", "{folder}"], "--summary_file {folder} is a folder"),
+    ],
+)
+def test_no_output_is_an_input_or_another_output(run, endpoint, corpus, tmp_path, more, said):
+    paths = {"corpus": corpus, "link": tmp_path / "link.jsonl", "folder": tmp_path}
+    (tmp_path / "ids.txt").write_text("31\n")
+    paths["link"].symlink_to(corpus)
+    before = corpus.read_bytes()
+    assert run(*(word.format(**paths) for word in more), "--overwrite") == 2
+    assert said.format(**paths) in run.error and "fix:" in run.error
+    assert corpus.read_bytes() == before and not (tmp_path / "rows.jsonl").exists()
 
 
 def test_without_a_pool_it_is_said_how_to_get_one_before_mining(run, tmp_path):

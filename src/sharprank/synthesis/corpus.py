@@ -14,7 +14,7 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.pool import TEXT_KEYS, find_table, passage_id, passage_text, why_no_text
-from sharprank.formats.sources import Source, iter_records
+from sharprank.formats.sources import Source, data_files, iter_records
 from sharprank.progress import say
 
 
@@ -43,11 +43,10 @@ def read_corpus(path: str) -> dict[str, Document]:
     Raises:
         UserError: a document without id or text, an id twice, no document at all.
     """
-    folder = Path(path).expanduser()
-    table = find_table(folder, "corpus") if folder.is_dir() else None
+    place = _place(path)
     corpus: dict[str, Document] = {}
     seen: set[str] = set()
-    source = Source(str(table or folder) if folder.exists() else path)
+    source = Source(str(place) if place.exists() else path)
     for record in iter_records(source, default_split=None, bad_rows=BadRows(skip_hint=None)):
         doc_id, fields = passage_id(record.fields), record.fields
         if doc_id is None:
@@ -65,6 +64,18 @@ def read_corpus(path: str) -> dict[str, Document]:
     if len(corpus) < len(seen):
         say(f"note: {path}: {len(seen) - len(corpus):,} of {len(seen):,} documents are empty")
     return corpus
+
+
+def corpus_files(path: str) -> list[Path]:
+    """The files that `read_corpus` reads; a path that is none stays as it is."""
+    place = _place(path)
+    return data_files(place) if place.is_dir() else [place]
+
+
+def _place(path: str) -> Path:
+    """The file or folder with the documents; of a collection the file with its corpus."""
+    place = Path(path).expanduser()
+    return (find_table(place, "corpus") if place.is_dir() else None) or place
 
 
 def read_doc_ids(path: str | None, corpus: Mapping[str, Document]) -> list[str]:
