@@ -10,10 +10,10 @@ from itertools import islice
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import check_writable, is_made, json_document, open_together
+from sharprank.formats.writers import check_writable, is_made, json_document, open_together, refuse_same_file
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
-from sharprank.synthesis.corpus import Document, eligible, read_corpus, turns
+from sharprank.synthesis.corpus import Document, corpus_files, eligible, read_corpus, turns
 
 
 @dataclass(kw_only=True)
@@ -59,6 +59,8 @@ def sample(config: SampleConfig) -> list[Document]:
         UserError: a corpus that cannot be read, no document long enough, an output that cannot be written.
     """
     config.check()
+    documents = [("--corpus_path", path) for path in corpus_files(config.corpus_path)]
+    refuse_same_file({"output_file": config.output_file}, documents)
     check_writable(config.output_file)
     inputs = describe_inputs([config.corpus_path])
     settings = {**config.settings(), "corpus_path": config.corpus_path, "inputs": list(inputs.values())}
