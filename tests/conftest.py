@@ -9,7 +9,9 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,30 @@ def cache(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("SHARPRANK_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def killed_halfway(monkeypatch):
+    """A block that dies when the first of the files it writes has appeared."""
+
+    class Killed(BaseException):
+        pass
+
+    @contextlib.contextmanager
+    def block() -> Iterator[None]:
+        renamed = []
+
+        def rename(source, target, rename=os.replace):
+            if renamed:
+                raise Killed
+            renamed.append(target)
+            rename(source, target)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr("os.replace", rename)
+            yield
+
+    return block
 
 
 @pytest.fixture(scope="session")

@@ -248,6 +248,23 @@ def test_trec_passages_without_ids_are_refused(tmp_path, capsys, monkeypatch):
     assert "c.jsonl:1: a passage without id" in capsys.readouterr().err
 
 
+def test_bad_passages_and_queries_of_trec_are_named_or_skipped_and_counted(tmp_path, capsys, monkeypatch, convert):
+    monkeypatch.chdir(tmp_path)
+    Path("c.jsonl").write_text('{"_id": "p0", "text": "a"}\nnonsense\n{"text": "b"}\n{"_id": "p1"}\n')
+    Path("q.jsonl").write_text('{"_id": "q1", "text": "one"}\n{"_id": "q2"}\n{"_id": \n')
+    Path("c.tsv").write_text("p0\ta\np1\n")
+    Path("q.tsv").write_text("q1\tone\nq2\n")
+    Path("qrels.txt").write_text("q1 0 p0 1\n")
+    wanted = [{"query": "one", "pos": ["a"], "neg": []}]
+    for ending, num_bad in (("jsonl", 5), ("tsv", 2)):
+        more = ["--queries", f"q.{ending}", "--qrels", "qrels.txt", "--overwrite"]
+        assert main(["trec", "--input_file", f"c.{ending}", "--output_file", "x.jsonl", *more]) == 2
+        error = capsys.readouterr().err
+        assert f"q.{ending}:2: " in error and "or pass --on_bad_row skip" in error
+        assert convert("trec", f"c.{ending}", *more, "--on_bad_row", "skip") == wanted
+        assert sum(convert.stats["dropped"].values()) == num_bad
+
+
 # --- questions, pairs, triplets, chats ---------------------------------------------------------------------------
 
 
@@ -266,6 +283,25 @@ def test_nested_and_flat_squad_give_the_same_rows_and_unanswered_questions_are_c
     assert convert.stats["dropped"] == {"not answered by its paragraph": 1}
     assert convert("squad", jsonl(tmp_path / "flat.jsonl", flat), "--overwrite") == wanted
     assert convert.stats["dropped"] == {"not answered by its paragraph": 1}
+
+
+def test_answers_printed_into_a_csv_are_read_and_counted_like_others(tmp_path, convert, capsys):
+    answers = {
+        "one": "{'text': array(['I'], dtype=object), 'answer_start': array([0], dtype=int32)}",
+        "two": '{"text": ["I"], "answer_start": [0]}',
+        "three": "I",
+        "four": "{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}",
+        "five": "{'text': [], 'answer_start': []}",
+        "six": "[]",
+        "seven": " ",
+    }
+    with open(tmp_path / "squad.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["question", "context", "answers"], *((q, "I.", a) for q, a in answers.items())])
+    assert [row["query"] for row in convert("squad", tmp_path / "squad.csv")] == ["one", "two", "three"]
+    assert convert.stats["dropped"] == {"not answered by its paragraph": 4}
+    (tmp_path / "squad.csv").write_text("question,context,answers\nq,c,\"{'text': ['a' 'b', 'c']}\"\n")
+    assert main(["squad", "--input_file", str(tmp_path / "squad.csv"), "--output_file", str(tmp_path / "x")]) == 2
+    assert "squad.csv:2: no comma between two texts" in capsys.readouterr().err
 
 
 def test_pairs_are_gathered_by_query_and_labels_tell_negatives(tmp_path, convert):
@@ -379,6 +415,14 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_refused(tmp_
     assert (tmp_path / "out.jsonl").read_bytes() == before
 
 
+def test_a_kill_between_the_statistics_and_the_rows_leaves_no_rows_of_other_settings(tmp_path, convert, killed_halfway):
+    source = jsonl(tmp_path / "rows.jsonl", ROWS)
+    wanted = convert("to-triplets", source)
+    with killed_halfway():
+        main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "out.jsonl"), "--overwrite"])
+    assert convert("to-triplets", source) == wanted
+
+
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path, capsys):
     source = jsonl(tmp_path / "in.jsonl", [*ROWS, {"query": "q"}])
     assert main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "new" / "out.jsonl")]) == 2
@@ -398,8 +442,10 @@ def test_gz_is_written_and_an_input_is_never_overwritten(tmp_path, capsys):
     assert main(["to-swift", "--input_file", source, "--output_file", str(tmp_path / "o.jsonl.gz")]) == 0
     with gzip.open(tmp_path / "o.jsonl.gz", "rt") as file:
         assert len(file.readlines()) == 2
-    assert main(["to-swift", "--input_file", source, "--output_file", source, "--overwrite"]) == 2
-    assert "is also an input" in capsys.readouterr().err
+    (tmp_path / "link.jsonl").symlink_to(source)
+    for path in (source, str(tmp_path / "link.jsonl")):
+        assert main(["to-swift", "--input_file", source, "--output_file", path, "--overwrite"]) == 2
+        assert "is also --input_file" in capsys.readouterr().err
     assert read(tmp_path / "rows.jsonl") == ROWS
 
 

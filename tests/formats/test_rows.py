@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +169,36 @@ def test_lists_in_csv_cells_round_trip_as_json_or_as_python_prints_them(tmp_path
     ((read_back,), _) = read(path)
     assert (read_back.query, read_back.positives, read_back.negatives) == (query, tuple(positives), tuple(negatives))
     assert read_back.fields == {"query": query, "pos": positives, "neg": negatives}
+
+
+@given(st.lists(TEXT, min_size=1, max_size=9))
+def test_lists_in_cells_are_read_as_numpy_prints_them(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("tables") / "rows.csv"
+    cell = str(np.array(texts, dtype=object))
+    path.write_text(table([{"query": "q", "pos": cell, "neg": cell}]), encoding="utf-8", newline="")
+    ((row,), _) = read(path)
+    assert (row.positives, row.negatives) == (tuple(texts), tuple(texts))
+
+
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        ("['it''s', 'b']", "no comma between two texts of the list"),
+        ("['a' 'b', 'c']", "no comma between two texts of the list"),
+        (str(np.array([f"text {i}" for i in range(1001)], dtype=object)), "neg[3] is Ellipsis, not a text"),
+        ("['a' None]", "neg[1] is null, not a text"),
+    ],
+)
+def test_a_list_whose_texts_cannot_be_told_apart_is_refused(write, cell, problem):
+    path = write("rows.csv", table([{"query": "q", "pos": "p", "neg": cell}]))
+    with pytest.raises(UserError, match=re.escape(f"rows.csv:2: {problem}")):
+        read(path)
+
+
+@pytest.mark.parametrize("cell", ["[Say 'a' 'b' twice]", "['Tis the season]", "[1] says 'a' 'b' [2]"])
+def test_a_cell_in_brackets_that_spells_no_list_is_one_text(write, cell):
+    ((row,), _) = read(write("rows.csv", table([{"query": "q", "pos": cell}])))
+    assert row.positives == (cell,)
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("rows.csv", ","), ("rows.tsv", "\t")])

@@ -22,6 +22,7 @@ from sharprank.formats.sources import Source, data_files, iter_records
 from sharprank.formats.writers import (
     atomic_open,
     atomic_path,
+    check_apart,
     check_writable,
     json_line,
     refuse_other_settings,
@@ -38,6 +39,25 @@ ROWS = st.lists(st.dictionaries(TEXT, VALUES | st.lists(VALUES, max_size=3), min
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+# --- which files ----------------------------------------------------------------------------------------------------
+
+
+def test_one_file_is_recognised_by_whatever_path_or_link_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("link.jsonl").symlink_to("a.jsonl")
+    outputs = {"output_file": "a.jsonl", "report": None, "summary": str(tmp_path / "b.jsonl")}
+    check_apart(outputs, [("--input_file", "c.jsonl"), ("--run", None)])
+    with pytest.raises(UserError, match="--output_file and --pool are both link.jsonl"):
+        check_apart({**outputs, "pool": "link.jsonl"}, [])
+    with pytest.raises(UserError, match="--summary .*b.jsonl is also --input_file"):
+        check_apart(outputs, [("--input_file", "x/../b.jsonl")])
+    with pytest.raises(UserError, match="--output_file a.jsonl is also the run ~/a.jsonl"):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        check_apart(outputs, [("the run ~/a.jsonl", "~/a.jsonl")])
+    with pytest.raises(UserError, match="--output_file a.jsonl lies in --input_file"):
+        check_apart(outputs, [("--input_file", str(tmp_path))])
 
 
 # --- whole or not at all ---------------------------------------------------------------------------------------------

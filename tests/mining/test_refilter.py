@@ -78,6 +78,20 @@ def test_filtering_later_leaves_what_filtering_while_mining_leaves(tmp_path, enc
     assert stats["negatives"]["dropped"] and refilter(later).was_done
 
 
+def test_a_kill_between_the_statistics_and_the_rows_leaves_no_rows_of_other_rules(tmp_path, killed_halfway):
+    path, output = tmp_path / "mined.jsonl", tmp_path / "filtered.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+
+    def run(**flags):
+        refilter(RefilterConfig(input_file=str(path), output_file=str(output), **flags))
+        return json.loads(output.read_text())["neg"]
+
+    assert run(relative_margin=0.05) == ["b", "c"]
+    with killed_halfway():
+        run(teacher_margin=0.0, overwrite=True)
+    assert run(relative_margin=0.05) == ["b", "c"] and run(teacher_margin=0.0, overwrite=True) == ["a", "c"]
+
+
 @pytest.mark.parametrize(
     ("lacking", "flags", "fix"),
     [
@@ -93,6 +107,21 @@ def test_a_row_without_the_scores_that_a_rule_needs_is_named_or_skipped(run, lac
         run(ROW, without, **flags)
     assert fix in caught.value.fix
     assert len(run(ROW, without, **flags, on_bad_row="skip")) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"relative_margin": 5}, "--relative_margin 5 is not a share"),
+        ({"max_score": float("nan")}, "--max_score nan"),
+        ({"teacher_margin": float("inf")}, "--teacher_margin inf"),
+        ({"min_score": 0.7, "max_score": 0.7}, "leave nothing"),
+        ({"min_score": 0.7, "false_negatives": "topk_abs"}, "leave nothing"),
+    ],
+)
+def test_rules_that_cannot_work_are_refused_as_in_mining(run, flags, problem):
+    with pytest.raises(UserError, match=problem):
+        run(**flags)
 
 
 def test_the_command_prints_what_was_dropped_and_refuses_to_do_nothing(tmp_path, capsys):

@@ -198,6 +198,17 @@ def test_a_complete_output_is_left_alone_and_other_settings_are_refused(tmp_path
     assert rerank(config(rows_path, output_file=output, scores="raw", overwrite=True), load=lambda _: scorer) == 3
 
 
+def test_a_kill_between_the_statistics_and_the_output_leaves_no_output_of_other_settings(
+    tmp_path, rows_path, scorer, killed_halfway
+):
+    output, wanted = tmp_path / "out.jsonl", printed(config(rows_path, scores="raw"), scorer)
+    rerank(config(rows_path, output_file=str(output)), load=lambda _: scorer)
+    with killed_halfway():
+        rerank(config(rows_path, output_file=str(output), scores="raw", overwrite=True), load=lambda _: scorer)
+    rerank(config(rows_path, output_file=str(output), scores="raw"), load=lambda _: scorer)
+    assert output.read_text() == wanted
+
+
 def test_a_journal_of_another_input_is_not_continued(tmp_path, rows_path, capsys):
     output = str(tmp_path / "out.jsonl")
     for fail_at in (0, None):

@@ -216,6 +216,14 @@ def test_after_a_stop_nothing_is_paid_twice(llm_words, endpoint, tmp_path, capsy
     assert not set(answered) & set(endpoint.prompts)
 
 
+def test_neither_the_result_nor_the_replies_are_written_over_the_corpus(llm_words, endpoint, corpus, capsys):
+    before = corpus.read_bytes()
+    for flag in ("--output_file", "--cache_file"):
+        code, _, err = run([*llm_words, flag, corpus, "--overwrite", "True"], capsys)
+        assert code == 2 and f"{flag} {corpus} is also --corpus_path" in err
+    assert corpus.read_bytes() == before
+
+
 def test_a_model_that_is_not_there_is_found_out_before_money_is_spent(llm_words, endpoint, capsys):
     code, _, err = run([*llm_words, "--fine_tuned_model", "./nowhere"], capsys)
     assert code == 2 and "./nowhere does not exist" in err

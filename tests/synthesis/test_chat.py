@@ -47,6 +47,14 @@ def test_a_reply_comes_back_with_its_cost_counted(chat, endpoint):
 
 
 @pytest.mark.parametrize(
+    "text", ["Yes.", "<think>a</think>Yes.", "let me\nsee</think>\n\nYes.", "a</think>b <think>c</think> Yes. "]
+)
+def test_what_a_model_thought_is_left_out_wherever_the_thinking_was_opened(chat, endpoint, text):
+    endpoint.script = one_after_the_other(Answer(text))
+    assert chat().ask("is it?", model="m") == "Yes."
+
+
+@pytest.mark.parametrize(
     "trouble", [OVERLOADED, BROKEN, Answer(status=503, raw=b"<html>down</html>", kind="text/html")]
 )
 def test_429_and_500_are_asked_again_and_then_succeed(chat, endpoint, trouble):

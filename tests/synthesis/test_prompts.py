@@ -63,6 +63,9 @@ def test_what_is_no_whole_entity_is_none(text):
 def test_words_are_counted_in_every_script():
     assert num_words("two words") == 2
     assert num_words("向量搜索 in Python") == 4
+    assert num_words("東京は日本の首都です。") == 6
+    assert num_words("กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย") == 9
+    assert 20 <= num_words("ប្រទេសកម្ពុជា" * 8) <= 40
 
 
 def test_prompts_hold_the_texts_whatever_they_contain():

@@ -42,8 +42,24 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, corpus, capsys, words):
     assert "fix:" in capsys.readouterr().err and not (tmp_path / "ids.txt").exists()
 
 
+def test_the_corpus_is_never_written_over(corpus, capsys):
+    before = corpus.read_bytes()
+    assert main(["--corpus", str(corpus), "--output", str(corpus), "--overwrite", "True"]) == 2
+    assert "is also --corpus_path" in capsys.readouterr().err and corpus.read_bytes() == before
+
+
 def test_other_settings_are_refused_and_the_same_again_changes_nothing(tmp_path, corpus, capsys):
     words = ["--corpus", str(corpus), "--output", str(tmp_path / "ids.txt"), "--count", "3"]
     assert main(words) == 0 and main(words) == 0
     assert "already made" in capsys.readouterr().err
     assert main([*words, "--seed", "1"]) == 2 and main([*words, "--seed", "1", "--overwrite", "True"]) == 0
+
+
+def test_a_kill_between_the_statistics_and_the_ids_leaves_no_ids_of_other_settings(tmp_path, corpus, killed_halfway):
+    out = tmp_path / "ids.txt"
+    words = ["--corpus", str(corpus), "--output", str(out), "--count", "3"]
+    assert main(words) == 0
+    wanted = ids(out)
+    with killed_halfway():
+        main([*words, "--seed", "1", "--overwrite", "True"])
+    assert main(words) == 0 and ids(out) == wanted

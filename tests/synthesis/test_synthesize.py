@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -16,6 +17,9 @@ from sharprank.cli.synthesize import main
 from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source
 from sharprank.retrieval.filters import NEAR_DUPLICATE, overlap, shingles
+from sharprank.synthesis.corpus import read_corpus
+from sharprank.synthesis.journal import Journal
+from sharprank.synthesis.outcome import Outcome
 
 from .conftest import ENERGIES, KEY, Answer, is_entity_prompt, oracle
 
@@ -153,6 +157,23 @@ def test_a_killed_run_is_continued_to_the_same_bytes(corpus, tmp_path):
     assert killed.read_bytes() == whole.read_bytes()
 
 
+def test_separators_within_a_text_end_no_line_of_what_is_continued(tmp_path):
+    row = {"query": "a\u2028b", "pos": ["c\u2029d\u0085e"], "neg": ["f\x0bg"]}
+    begun = Journal(tmp_path / "rows.jsonl", {"seed": 1})
+    begun.add("1", 0, Outcome(row))
+    begun.add("2", 0, Outcome(reason="none"))
+    continued = Journal(tmp_path / "rows.jsonl", {"seed": 1})
+    assert continued.attempts == begun.attempts and continued.num_rows == 1
+    assert json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8")) == row
+
+
+def test_listed_ids_stand_one_a_line_whatever_separators_they_hold(run, corpus, tmp_path):
+    with open(corpus, "a", encoding="utf-8") as file:
+        file.write(json.dumps({"id": "a\u2028b", "text": "Little is known of this."}) + "\n")
+    (tmp_path / "ids.txt").write_bytes("a\u2028b\r\n31\r\n".encode())
+    assert run("--doc_ids_file", str(tmp_path / "ids.txt")) == 0, run.error
+
+
 def test_listed_documents_come_first_short_ones_too(run, corpus, tmp_path):
     with open(corpus, "a") as file:
         file.write(json.dumps({"id": "short", "title": "A short note", "text": "Little is known of this."}) + "\n")
@@ -169,6 +190,48 @@ def test_the_pool_for_mining_has_the_form_of_the_passages(run, corpus, tmp_path)
     assert len(pool) == 20
     assert all(text in pool for row in rows(tmp_path) for text in row["neg"])
     assert f"--candidate_pool {tmp_path / 'pool.jsonl'}" in run.printed
+
+
+def test_a_pool_that_this_job_wrote_stays_and_no_other_file_is_replaced(run, corpus, tmp_path):
+    pool = tmp_path / "pool.jsonl.gz"
+    more = ["--output_pool", str(pool)]
+    pool.write_bytes(gzip.compress(b"somebody else's\n"))
+    before = pool.read_bytes()
+    assert run(*more) == 2 and "--output_pool" in run.error and "--overwrite True" in run.error
+    assert pool.read_bytes() == before and not (tmp_path / "rows.jsonl").exists()
+    assert run(*more, "--overwrite") == 0
+    written, inode = pool.read_bytes(), pool.stat().st_ino
+    assert run(*more) == 0 and run(*more, "--num_examples", "8") == 0
+    assert pool.stat().st_ino == inode and len(gzip.decompress(written).splitlines()) == 20
+    pool.write_bytes(gzip.compress(gzip.decompress(written) + b"more\n"))
+    assert run(*more) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--output_file", "{corpus}"], "is also --corpus_path"),
+        (["--output_pool", "{corpus}"], "is also --corpus_path"),
+        (["--output_pool", "{link}"], "is also --corpus_path"),
+        (["--corpus_path", "{folder}", "--output_pool", "{corpus}"], "is also --corpus_path"),
+        (["--summary_file", "{corpus}"], "is also --corpus_path"),
+        (["--generator", "llm", "--model", "m", "--cache_file", "{corpus}"], "is also --corpus_path"),
+        (["--doc_ids_file", "{folder}/ids.txt", "--summary_file", "{folder}/ids.txt"], "is also --doc_ids_file"),
+        (["--output_pool", "{folder}/rows.jsonl"], "--output_file and --output_pool are both"),
+        (["--summary_file", "{folder}/rows.jsonl"], "--output_file and --summary_file are both"),
+        (["--output_pool", "{folder}/rows.jsonl.summary.json"], "--output_pool and --summary_file are both"),
+        (["--output_pool", "{folder}"], "--output_pool {folder} is a folder"),
+        (["--summary_file", "{folder}"], "--summary_file {folder} is a folder"),
+    ],
+)
+def test_no_output_is_an_input_or_another_output(run, endpoint, corpus, tmp_path, more, said):
+    paths = {"corpus": corpus, "link": tmp_path / "link.jsonl", "folder": tmp_path}
+    (tmp_path / "ids.txt").write_text("31\n")
+    paths["link"].symlink_to(corpus)
+    before = corpus.read_bytes()
+    assert run(*(word.format(**paths) for word in more), "--overwrite") == 2
+    assert said.format(**paths) in run.error and "fix:" in run.error
+    assert corpus.read_bytes() == before and not (tmp_path / "rows.jsonl").exists()
 
 
 def test_without_a_pool_it_is_said_how_to_get_one_before_mining(run, tmp_path):
@@ -230,8 +293,13 @@ def test_what_cannot_work_is_refused_before_anything_is_made(run, tmp_path, more
 def test_a_bad_document_is_named_by_file_and_line(run, corpus, tmp_path, line, said):
     corpus.write_text(corpus.read_text() + line + "\n")
     assert run() == 2
-    assert said in run.error
+    assert said in run.error and "--on_bad_row" not in run.error
     assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_the_text_of_a_document_is_its_first_field_that_is_not_null(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"id": "1", "title": null, "text": null, "contents": "some words"}\n')
+    assert read_corpus(str(tmp_path / "c.jsonl"))["1"].text == "some words"
 
 
 def test_listed_ids_that_the_corpus_does_not_have_are_named(run, tmp_path):

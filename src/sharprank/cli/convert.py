@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.cli.options import parse, run_command
@@ -18,7 +16,14 @@ from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels, read_run
-from sharprank.formats.writers import atomic_open, check_writable, is_made, write_jsonl
+from sharprank.formats.writers import (
+    check_apart,
+    check_writable,
+    is_made,
+    json_document,
+    open_together,
+    write_lines,
+)
 from sharprank.progress import track
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.records import Record, TrainRow
@@ -69,7 +74,8 @@ def _trec(config: ConvertConfig, tally: Tally) -> Iterator[Row]:
     if config.queries is None or config.qrels is None:
         missing = "--queries" if config.queries is None else "--qrels"
         raise UserError(f"{PROG} trec: no value for {missing}", fix="name the file; --input_file names the passages")
-    collection = judged.trec_collection(config.input_file, config.queries, read_qrels(config.qrels))
+    qrels = read_qrels(config.qrels)
+    collection = judged.trec_collection(config.input_file, config.queries, qrels, bad_rows=tally.bad_rows)
     return _judged(config, tally, collection)
 
 
@@ -151,9 +157,9 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
         UserError: what cannot be read, converted or written; an output that other settings made; no row at all.
     """
     check_writable(config.output_file)
-    inputs = describe_inputs(path for path in (config.input_file, config.queries, config.qrels, config.run) if path)
-    if str(Path(config.output_file)) in {str(Path(path)) for path in inputs}:
-        raise UserError(f"--output_file {config.output_file} is also an input", fix="write to another file")
+    named = {name: getattr(config, name) for name in ("input_file", "queries", "qrels", "run")}
+    check_apart({"output_file": config.output_file}, [(f"--{name}", path) for name, path in named.items()])
+    inputs = describe_inputs(path for path in named.values() if path)
     flags = {key: value for key, value in asdict(config).items() if key not in ("output_file", "overwrite")}
     settings = {"format": name, **flags, "inputs": inputs}
     if is_made(config.output_file, settings, overwrite=config.overwrite):
@@ -161,10 +167,10 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
     drop = config.without_neg == "drop" or (config.without_neg is None and name == "msmarco")
     tally = Tally(BadRows(config.on_bad_row), need_negatives=drop)
     rows = track(_at_least_one(FORMATS[name][1](config, tally), config, tally), desc="converting", unit="row")
-    with atomic_open(f"{config.output_file}.stats.json") as stats_file:
-        num_lines = write_jsonl(config.output_file, rows)
+    with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
+        num_lines = write_lines(file, rows)
         made = manifest(command=[*PROG.split(), name], settings=settings, inputs=inputs)
-        json.dump({**made, **tally.numbers(), "lines": num_lines}, stats_file, ensure_ascii=False, indent=1)
+        stats_file.write(json_document({**made, **tally.numbers(), "lines": num_lines}))
     return _report(tally, num_lines, config.output_file)
 
 

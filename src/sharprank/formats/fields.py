@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from token import STRING
+from tokenize import TokenError, TokenInfo, generate_tokens
 from typing import Any
 
 from sharprank.formats.bad_rows import shown
@@ -58,14 +63,75 @@ def _list_in(cell: str) -> list[Any]:
     """The list that a cell spells out; a cell that spells none is a list of one text, an empty one of none."""
     text = cell.strip()
     if text.startswith("[") and text.endswith("]"):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                value = read(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-            if isinstance(value, list) and (not value or any(isinstance(item, str) for item in value)):
-                return value
+        value = spelled_in(text)
+        if isinstance(value, list) and (not value or any(isinstance(item, str) for item in value)):
+            return value
     return _list_of_one(cell)
+
+
+_MAY_LACK_A_COMMA = re.compile(r"""['"]\s*[a-zA-Z]{0,2}['"]|['"]\s+(?:None|[.]{3})|(?:None|[.]{3})\s+['"]""")
+"""Where a text may follow another without a comma; to be sure takes long."""
+
+
+def spelled_in(cell: str) -> Any:
+    """The value that a cell spells as JSON or as Python and numpy print it; None where it spells none.
+
+    It is parsed as Python, so no quote, apostrophe or escape in a text can break it; nothing is ever executed.
+
+    Raises:
+        BadField: two texts without a comma between them, where it is not an array as numpy prints it.
+    """
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        pass
+    text = cell.strip()
+    tokens = _tokens_of(text) if _MAY_LACK_A_COMMA.search(text) else []
+    by_numpy = _is_an_array(tokens)
+    if by_numpy:
+        text = f"[{', '.join(token.string for token in tokens[1:-1])}]"
+    try:
+        value = ast.literal_eval(_WithoutArrays().visit(ast.parse(text, mode="eval")))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    if not by_numpy and any(before.type == after.type == STRING for before, after in pairwise(tokens)):
+        raise BadField(
+            f"no comma between two texts of the list {shown(text)}",
+            fix='write it as JSON: ["a", "b"]',
+            reason="no comma between two texts",
+        )
+    return value
+
+
+def _tokens_of(text: str) -> list[TokenInfo]:
+    """The text's tokens as Python has them, line breaks left out; none where it is no Python."""
+    try:
+        return [token for token in generate_tokens(io.StringIO(text).readline) if token.string.strip()]
+    except (TokenError, SyntaxError):
+        return []
+
+
+def _is_an_array(tokens: Sequence[TokenInfo]) -> bool:
+    """Whether it is `['a' 'b']`, as numpy prints texts; Python would take them together as one.
+
+    Where one text touches the next, somebody has doubled a quote: `['it''s']`.
+    """
+    inside = tokens[1:-1]
+    return (
+        len(inside) > 1
+        and (tokens[0].string, tokens[-1].string) == ("[", "]")
+        and all(token.type == STRING or token.string in ("None", "...") for token in inside)
+        and all(before.end != after.start for before, after in pairwise(inside))
+    )
+
+
+class _WithoutArrays(ast.NodeTransformer):
+    """`array([0, 1], dtype=int32)`, as numpy prints it, to `[0, 1]`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "array" and len(node.args) == 1:
+            return self.visit(node.args[0])
+        return node
 
 
 def scores_in(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: str) -> tuple[float, ...] | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sharprank.formats.writers import atomic_open
+from sharprank.formats.writers import json_document, open_together
 from sharprank.progress import say
 
 
@@ -58,11 +58,11 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self) -> None:
-        """Write the output and remove the journal."""
-        with atomic_open(self.output_path) as output:
-            for text in self.texts():
-                output.write(text)
+    def finish(self, stats: Mapping[str, Any]) -> None:
+        """Write the output, with `<output>.stats.json` beside it, and remove the journal."""
+        with open_together(self.output_path, f"{self.output_path}.stats.json") as (output, stats_file):
+            output.writelines(self.texts())
+            stats_file.write(json_document(stats))
         self.path.unlink()
 
     def texts(self) -> Iterator[str]:

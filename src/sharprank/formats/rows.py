@@ -1,6 +1,6 @@
 """Training rows: {query, pos, neg, pos_scores, neg_scores, prompt}, checked one by one where their line is known.
 
-In tables a list stands in its cell as JSON (`["a", "b"]`) or as Python prints it; any other cell is one text.
+In tables a list stands in its cell as JSON (`["a", "b"]`) or as Python or numpy prints it; any other cell is one text.
 """
 
 from __future__ import annotations

@@ -106,11 +106,27 @@ def atomic_open(path: str | Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO
             yield text
 
 
+@contextlib.contextmanager
+def open_together(path: str | Path, *others: str | Path) -> Iterator[list[IO[Any]]]:
+    """An output and what stands beside it, opened as `atomic_open` does; all appear when the block ends, it the last.
+
+    An old output goes before the others appear: a kill leaves none, never one beside the statistics of another.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(atomic_open(one)) for one in (path, *others)]
+        Path(path).resolve().unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, data: Any) -> None:
-    """Write one JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
-    text = json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain)
+    """Write one JSON document, as `json_document` has it."""
+    text = json_document(data)
     with atomic_open(path) as file:
-        file.write(text + "\n")
+        file.write(text)
+
+
+def json_document(data: Any) -> str:
+    """One JSON document, indented, non-ASCII text as it is; nan and infinities, which JSON lacks, become null."""
+    return json.dumps(_without_nan(data), ensure_ascii=False, indent=1, allow_nan=False, default=plain) + "\n"
 
 
 def _without_nan(data: Any) -> Any:
@@ -125,11 +141,16 @@ def _without_nan(data: Any) -> Any:
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write one JSON object a line; returns the number of lines."""
-    count = 0
     with atomic_open(path) as file:
-        for row in rows:
-            file.write(json_line(row) + "\n")
-            count += 1
+        return write_lines(file, rows)
+
+
+def write_lines(file: IO[str], rows: Iterable[Mapping[str, Any]]) -> int:
+    """As `write_jsonl`, into a file that is open."""
+    count = 0
+    for row in rows:
+        file.write(json_line(row) + "\n")
+        count += 1
     return count
 
 
@@ -171,29 +192,32 @@ def check_writable(path: str | Path, *, flag: str = "--output_file") -> None:
         ) from error
 
 
-def refuse_own_input(
-    output: str | Path, inputs: Mapping[str, str | Path | None], *, flag: str = "--output_file"
-) -> None:
-    """Refuse an output that is an input, or that lies in a folder which is one: the next run would read it.
+def check_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[tuple[str, str | Path | None]]) -> None:
+    """Refuse an output that is an input or lies in one, or two outputs of one file, whatever paths and links name it.
 
     Args:
-        inputs: by the words for them; None and names that are no local path are passed over.
+        outputs: {flag: its path}; None where nothing is written.
+        inputs: (what a message calls it, its path); None where nothing is read.
 
     Raises:
         UserError: naming both.
     """
-    target = Path(output).resolve()
-    for words, path in inputs.items():
-        if path is None:
-            continue
-        source = Path(path).resolve()
-        if source == target:
-            raise UserError(f"{flag} {output} is also {words}", fix="write to another file; the input is kept")
-        if source in target.parents and source.is_dir():
-            raise UserError(
-                f"{flag} {output} lies in {words} {path}, and would be read as a part of it the next time",
-                fix="write to another folder",
-            )
+    flags: dict[Path, str] = {}
+    for flag, path in outputs.items():
+        before = flag if path is None else flags.setdefault(Path(path).resolve(), flag)
+        if before != flag:
+            raise UserError(f"--{before} and --{flag} are both {path}", fix="write to two files")
+    for words, path in inputs:
+        source = None if path is None else Path(path).expanduser().resolve()
+        if source in flags:
+            flag = flags[source]
+            raise UserError(f"--{flag} {outputs[flag]} is also {words}", fix="write to another file; the input is kept")
+        for target, flag in flags.items():
+            if source in target.parents:
+                raise UserError(
+                    f"--{flag} {outputs[flag]} lies in {words} {path}, and would be read as a part of it the next time",
+                    fix="write to another folder",
+                )
 
 
 def refuse_other_settings(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.collections import pool_path
-from sharprank.formats.writers import refuse_own_input
+from sharprank.formats.writers import check_apart
 from sharprank.mining.select import DEFAULT_NUMBER, Window
 
 _TEACHER_FLAGS = ("teacher_ceiling", "teacher_promote", "teacher_max_length")
@@ -78,7 +77,7 @@ def check_numbers(windows: Sequence[Window], number: int) -> None:
 
 
 def check_scores(config: Any) -> None:
-    """Refuse score filters that cannot work.
+    """Refuse score filters that cannot work, of mining or of filtering later.
 
     Raises:
         UserError: naming the flag.
@@ -94,6 +93,14 @@ def check_scores(config: Any) -> None:
         raise UserError(
             f"--relative_margin {config.relative_margin} is not a share", fix="use 0.05 for 95% of the positive's score"
         )
+
+
+def check_encoder(config: Any) -> None:
+    """Refuse score filters where nothing gives the scores.
+
+    Raises:
+        UserError: naming the sources.
+    """
     if config.score_rule and not any(spec.is_encoder for spec in config.source_specs):
         raise UserError(
             f"score filters compare cosines, and --sources {config.sources} has no bi-encoder",
@@ -125,14 +132,7 @@ def check_files(config: Any) -> None:
     Raises:
         UserError: naming both flags.
     """
-    outputs: dict[Path, str] = {}
-    for flag in ("output_file", "output_candidates", "report"):
-        path = getattr(config, flag)
-        if path is None:
-            continue
-        before = outputs.setdefault(Path(path).resolve(), flag)
-        if before != flag:
-            raise UserError(f"--{before} and --{flag} are both {path}", fix="write to two files")
-        runs = {f"the run {spec.name}": spec.name for spec in config.source_specs if spec.is_run}
-        named = {"--input_file": config.input_file, "--candidate_pool": pool_path(config.candidate_pool)}
-        refuse_own_input(path, named | runs, flag=f"--{flag}")
+    outputs = {flag: getattr(config, flag) for flag in ("output_file", "output_candidates", "report")}
+    inputs = [("--input_file", config.input_file), ("--candidate_pool", pool_path(config.candidate_pool))]
+    runs = [(f"the run {spec.name}", spec.name) for spec in config.source_specs if spec.is_run]
+    check_apart(outputs, [*inputs, *runs])

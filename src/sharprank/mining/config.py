@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sharprank.errors import UserError
-from sharprank.mining.checks import check_files, check_numbers, check_scores, check_teacher, check_window
+from sharprank.mining.checks import check_encoder, check_files, check_numbers, check_scores, check_teacher, check_window
 from sharprank.mining.select import DEFAULT_NUMBER, How, Window, numbered, parse_windows, shared
 from sharprank.mining.sources import DENSE, SourceSpec, parse_sources
 from sharprank.retrieval.filters import NEAR_DUPLICATE, ScoreRule
@@ -207,6 +207,7 @@ class MineConfig:
             )
         self.check_windows()
         check_scores(self)
+        check_encoder(self)
         check_teacher(self)
         check_files(self)
 

@@ -150,13 +150,22 @@ def _read_pool(path: str, bad_rows: BadRows, folder: Path) -> None:
 
 
 def settings_with_contents(config: MineConfig, model_folder: str) -> dict[str, Any]:
-    """All that decides the output; what is local counts by its contents and format, wherever it lies."""
-    settings = config.settings()
+    """All that decides the output, `by_contents`."""
     named = {
         "input_file": config.input_file,
         "candidate_pool": pool_path(config.candidate_pool),
         "model_name_or_path": model_folder,
     }
+    return by_contents(config.settings(), named)
+
+
+def by_contents(settings: Mapping[str, Any], named: Mapping[str, str | None]) -> dict[str, Any]:
+    """Settings in which what is local counts by its contents and format, wherever it lies.
+
+    Args:
+        named: {setting: the path it names}.
+    """
+    settings = dict(settings)
     for name, path in named.items():
         content = hash_of(path) if path else None
         if path is not None and content is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from sharprank.formats.cache import cache_folder, check_cache
 from sharprank.formats.html.page import check_report
-from sharprank.formats.writers import atomic_open, check_writable, refuse_other_settings
+from sharprank.formats.writers import check_writable, open_together, refuse_other_settings
 from sharprank.mining.candidates import Encoder, Searching
 from sharprank.mining.config import MineConfig
 from sharprank.mining.html_report import Gallery, write_report
@@ -201,15 +200,13 @@ def _write(
     A kill before that leaves the others without an output, and then the rows are mined again.
     """
     gallery = Gallery(maker.text_of, wanted=tally.wanted)
-    with ExitStack() as stack:
-        file = stack.enter_context(atomic_open(outputs.rows))
-        candidates = stack.enter_context(atomic_open(outputs.candidates)) if outputs.candidates else None
-        stats_file = stack.enter_context(atomic_open(outputs.stats))
+    others = [outputs.stats] if outputs.candidates is None else [outputs.candidates, outputs.stats]
+    with open_together(outputs.rows, *others) as (file, *candidates, stats_file):
         for one in mined:
             tally.add(one)
             file.write(json.dumps(maker.record(one), ensure_ascii=False) + "\n")
-            if candidates is not None:
-                candidates.write(json.dumps(maker.candidates(one), ensure_ascii=False) + "\n")
+            for candidates_file in candidates:
+                candidates_file.write(json.dumps(maker.candidates(one), ensure_ascii=False) + "\n")
             if outputs.report is not None:
                 gallery.add(one)
         numbers = tally.numbers()
@@ -219,7 +216,6 @@ def _write(
         stats_file.write("\n")
         if outputs.report is not None:
             write_report(outputs.report, tally, gallery, stats=stats)
-        outputs.rows.resolve().unlink(missing_ok=True)  # an old one must not stand beside the new statistics
 
 
 def _about_pool(inputs: Inputs) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import numpy as np
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.rows import NEGATIVE_SIMILARITY, POSITIVE_SIMILARITY, read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.writers import atomic_open, check_writable, is_made, json_line
-from sharprank.mining.inputs import hash_of
+from sharprank.formats.writers import check_writable, is_made, json_document, json_line, open_together
+from sharprank.mining.inputs import by_contents
 from sharprank.mining.record import DESCRIBED
 from sharprank.mining.refilter_config import RefilterConfig
 from sharprank.mining.select import digest, sampling_keys
@@ -47,11 +47,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
     """
     config.check()
     check_writable(config.output_file)
-    settings = config.settings()
-    content = hash_of(config.input_file)
-    if content is not None:
-        del settings["input_file"]
-        settings["input_file_sha256"] = content
+    settings = by_contents(config.settings(), {"input_file": config.input_file})
     stats_path = Path(f"{config.output_file}.stats.json")
     if is_made(config.output_file, settings, overwrite=config.overwrite):
         return Refiltered(json.loads(stats_path.read_text(encoding="utf-8")), was_done=True)
@@ -60,7 +56,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
     rows = read_rows(Source(config.input_file, config.sub_data_name), keys=config.keys, bad_rows=bad_rows)
     counts: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    with atomic_open(stats_path) as stats_file, atomic_open(config.output_file) as file:
+    with open_together(config.output_file, stats_path) as (file, stats_file):
         for row in track(rows, desc="filtering rows", unit="row"):
             missing = _missing(row, config)
             if missing is not None:
@@ -82,7 +78,7 @@ def refilter(config: RefilterConfig) -> Refiltered:
             "negatives": {"kept": counts["kept"], "dropped": dict(refused.most_common())},
         }
         stats = {**about, **numbers}
-        stats_file.write(json.dumps(stats, ensure_ascii=False, indent=1) + "\n")
+        stats_file.write(json_document(stats))
     return Refiltered(stats)
 
 

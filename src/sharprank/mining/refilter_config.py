@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.rows import RowKeys
+from sharprank.formats.writers import check_apart
+from sharprank.mining.checks import check_scores
 from sharprank.mining.config import PRESETS
 from sharprank.retrieval.filters import ScoreRule
 
@@ -64,10 +65,10 @@ class RefilterConfig:
         """
         if not self.score_rule and self.teacher_margin is None and self.negative_number is None:
             raise UserError("nothing to filter by", fix="use --relative_margin 0.05, --teacher_margin 0, ...")
+        check_scores(self)
         if self.negative_number is not None and self.negative_number < 1:
             raise UserError(f"--negative_number {self.negative_number} is less than 1", fix="use 1 or more")
-        if Path(self.input_file).absolute() == Path(self.output_file).absolute():
-            raise UserError(f"--output_file {self.output_file} is also --input_file", fix="write to another file")
+        check_apart({"output_file": self.output_file}, [("--input_file", self.input_file)])
 
     def settings(self) -> dict[str, Any]:
         """All that decides the bytes of the output, the contents of the input apart."""

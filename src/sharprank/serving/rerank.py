@@ -15,7 +15,7 @@ from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.fusion import weight_beside
 from sharprank.formats.journal import Journal
-from sharprank.formats.writers import check_writable, is_made, write_json
+from sharprank.formats.writers import check_writable, is_made
 from sharprank.metrics.fusion import fuse_scores
 from sharprank.models.windows import WindowRule
 from sharprank.progress import progress_bar, say
@@ -91,12 +91,11 @@ def rerank(
 
 def _to_file(config: RerankConfig, bad_rows: BadRows, load: Load) -> int:
     output = Path(config.output_file or "")
-    beside = output.with_name(output.name + ".stats.json")
     check_writable(output)
     files = [config.data, config.run, config.calibration, config.model_name_or_path]
     inputs = describe_inputs([path for path in files if path])
     settings = {**config.settings(), "inputs": inputs}
-    if is_made(output, settings, manifest_path=beside, overwrite=config.overwrite):
+    if is_made(output, settings, overwrite=config.overwrite):
         return 0
     journal = Journal(output, settings)
     done = journal.resume()
@@ -105,8 +104,7 @@ def _to_file(config: RerankConfig, bad_rows: BadRows, load: Load) -> int:
         journal.append(texts)
         done += len(texts)
     about = manifest(command=["sharprank", "rerank"], settings=settings, inputs=inputs)
-    write_json(beside, {**about, "queries": done, "skipped": dict(bad_rows.counts)})
-    journal.finish()
+    journal.finish({**about, "queries": done, "skipped": dict(bad_rows.counts)})
     return done
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.collections import is_collection, read_collection
-from sharprank.formats.writers import atomic_open, check_writable, is_made, write_json
+from sharprank.formats.writers import atomic_open, check_apart, check_writable, is_made, write_json
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.retrieval.diverse import Retriever
@@ -21,7 +21,7 @@ from sharprank.synthesis.ablation_config import TYPES, AblateConfig
 from sharprank.synthesis.ablation_report import Measured, numbers_of, paired_tests, picture
 from sharprank.synthesis.attempts import Attempt, Judge, LlmJudge, QrelsJudge
 from sharprank.synthesis.chat import Chat
-from sharprank.synthesis.corpus import eligible, read_corpus, read_doc_ids, turns
+from sharprank.synthesis.corpus import corpus_place, eligible, read_corpus, read_doc_ids, turns
 from sharprank.synthesis.endpoint import EndpointConfig
 from sharprank.synthesis.llm import LlmGenerator
 from sharprank.synthesis.space import open_space
@@ -54,8 +54,11 @@ def ablate(config: AblateConfig, endpoint: EndpointConfig, *, score: Score | Non
     by_model = config.judge == "llm"
     if by_model:
         endpoint.check()
+    outputs = {"output_file": config.output_file}
+    outputs |= {"cache_file": endpoint.cache_path(config.output_file)} if by_model else {}
+    check_apart(outputs, [("--corpus_path", corpus_place(config.corpus_path)), ("--doc_ids", config.doc_ids)])
     check_writable(config.output_file)
-    inputs = describe_inputs(path for path in (config.corpus_path, config.doc_ids) if path)
+    inputs = describe_inputs(path for path in (corpus_place(config.corpus_path), config.doc_ids) if path)
     settings = {**config.settings(), **(endpoint.settings() if by_model else {}), "inputs": list(inputs.values())}
     output = Path(config.output_file)
     if is_made(output, settings, manifest_path=output, overwrite=config.overwrite):

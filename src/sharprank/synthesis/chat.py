@@ -7,7 +7,6 @@ The key goes to the client and nowhere else.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +23,9 @@ FAILURES_IN_A_ROW = 10
 SHORTEST_SECRET = 6
 """A shorter key is a word for an endpoint that asks for none."""
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+_END_OF_THINKING = "</think>"
+"""What stands before it is no answer; where the model's template has opened the thinking, no <think> comes back."""
+
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"}
 
 
@@ -93,7 +94,7 @@ class Chat:
         if reply.finish == "length":
             self._count("replies cut at the token limit")
             return None
-        return _THINKING.sub("", reply.text).strip() or None
+        return reply.text.rpartition(_END_OF_THINKING)[2].strip() or None
 
     def stop(self) -> None:
         """Let nobody wait or ask any longer."""

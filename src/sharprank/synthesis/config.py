@@ -86,6 +86,11 @@ class SynthesizeConfig:
         return Weights(self.lambda1, self.lambda2, self.lambda3)
 
     @property
+    def summary_path(self) -> Path:
+        """Where the counts go."""
+        return Path(self.summary_file or f"{self.output_file}.summary.json")
+
+    @property
     def attempts(self) -> int:
         """How many documents are tried at most."""
         return self.max_attempts or ATTEMPTS_PER_EXAMPLE * self.num_examples
@@ -106,8 +111,6 @@ class SynthesizeConfig:
         unknown = [kind for kind in self.query_kinds if kind not in KINDS]
         if unknown or not self.query_kinds:
             raise UserError(f"--query_kinds {' '.join(unknown) or '(none)'}", fix=f"use some of: {' '.join(KINDS)}")
-        if Path(self.output_file).absolute() == Path(self.corpus_path).absolute():
-            raise UserError("--output_file is also --corpus_path", fix="write to another file")
         if self.output_file.lower().endswith(".gz"):
             raise UserError(f"--output_file {self.output_file} is written row by row", fix="leave .gz out")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sharprank.errors import UserError
+from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.pool import TEXT_KEYS, find_table, passage_id, passage_text, why_no_text
 from sharprank.formats.sources import Source, iter_records
 from sharprank.progress import say
@@ -42,11 +43,10 @@ def read_corpus(path: str) -> dict[str, Document]:
     Raises:
         UserError: a document without id or text, an id twice, no document at all.
     """
-    folder = Path(path).expanduser()
-    table = find_table(folder, "corpus") if folder.is_dir() else None
     corpus: dict[str, Document] = {}
     seen: set[str] = set()
-    for record in iter_records(Source(str(table or folder) if folder.exists() else path), default_split=None):
+    source = Source(corpus_place(path))
+    for record in iter_records(source, default_split=None, bad_rows=BadRows(skip_hint=None)):
         doc_id, fields = passage_id(record.fields), record.fields
         if doc_id is None:
             raise UserError(f"{record.place}: a document without id", fix="give every document its 'id'")
@@ -55,7 +55,7 @@ def read_corpus(path: str) -> dict[str, Document]:
         seen.add(doc_id)
         if passage_text(fields) is None:
             raise UserError(f"{record.place}: {why_no_text(fields)}", fix="give every document its 'text'")
-        body = next(fields[key] for key in TEXT_KEYS if key in fields).strip()
+        body = next(fields[key] for key in TEXT_KEYS if fields.get(key) is not None).strip()
         if body:
             corpus[doc_id] = Document(doc_id, (fields.get("title") or "").strip(), body)
     if not corpus:
@@ -63,6 +63,13 @@ def read_corpus(path: str) -> dict[str, Document]:
     if len(corpus) < len(seen):
         say(f"note: {path}: {len(seen) - len(corpus):,} of {len(seen):,} documents are empty")
     return corpus
+
+
+def corpus_place(path: str) -> str:
+    """The file or folder that `read_corpus` reads, of a collection the file with its corpus; other names stay."""
+    folder = Path(path).expanduser()
+    table = find_table(folder, "corpus") if folder.is_dir() else None
+    return str(table or folder) if folder.exists() else path
 
 
 def read_doc_ids(path: str | None, corpus: Mapping[str, Document]) -> list[str]:
@@ -74,7 +81,7 @@ def read_doc_ids(path: str | None, corpus: Mapping[str, Document]) -> list[str]:
     if path is None:
         return []
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--doc_ids_file {path} cannot be read: {error}", fix="name a text file of ids") from error
     doc_ids = [line.strip() for line in lines if line.strip()]

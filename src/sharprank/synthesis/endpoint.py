@@ -90,16 +90,20 @@ class EndpointConfig:
         names = ("temperature", "max_tokens", "max_tries")
         return {"base_url": self.url, "models": list(self.models)} | {name: getattr(self, name) for name in names}
 
+    def cache_path(self, output: str) -> Path:
+        """Where paid replies are kept: beside what is made, unless a file was named."""
+        return Path(self.cache_file or f"{output}.replies.jsonl")
+
     def open(self, output: str) -> Chat:
         """The endpoint, with the replies paid for before.
 
         Args:
-            output: what is made; replies lie beside it unless a file was named.
+            output: what is made.
         """
         return Chat(
             key=self.key,
             url=self.url,
-            cache=ReplyCache(Path(self.cache_file or f"{output}.replies.jsonl")),
+            cache=ReplyCache(self.cache_path(output)),
             timeout=self.timeout,
             max_retries=self.max_retries,
             retry_seconds=self.retry_seconds,

@@ -16,7 +16,12 @@ from sharprank.synthesis.corpus import Document
 SEGMENT_WORDS = 20
 """A segment with fewer words is no segment."""
 
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_WITHOUT_SPACES = (
+    (re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"), 2),  # Chinese, Japanese
+    (re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"), 4),  # Thai, Lao, Burmese, Khmer
+)
+"""Scripts without spaces, and how many of their characters make about a word."""
+
 _HEAD = r"\(\s*\"?(?:bridge_entity|relevant_segments|query)\"?\s*<\|>"
 _RECORD = re.compile(
     rf"\(\s*\"?(bridge_entity|relevant_segments|query)\"?\s*<\|>(.*?)\)?\s*(?=(?:##)?\s*{_HEAD}|<\|COMPLETE\|>|\Z)",
@@ -75,5 +80,9 @@ def parse_entity(reply: str, document: Document) -> Entity | None:
 
 
 def num_words(text: str) -> int:
-    """Words of a text; two Chinese or Japanese characters count as one."""
-    return len(_CJK.sub(" ", text).split()) + len(_CJK.findall(text)) // 2
+    """Words of a text; in scripts without spaces so many characters count as one."""
+    num = 0
+    for characters, per_word in _WITHOUT_SPACES:
+        text, count = characters.subn(" ", text)
+        num += count // per_word
+    return num + len(text.split())

@@ -63,11 +63,12 @@ class Journal:
         write_jsonl(self.path, lines)
 
     def _whole_lines(self) -> Iterator[dict[str, Any]]:
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
+        with open(self.path, encoding="utf-8", errors="replace", newline="\n") as file:
+            for line in file:  # ends at a line feed only: texts hold U+2028 and its like as they are
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    return
 
     def add(self, doc_id: str, turn: int, outcome: Outcome) -> None:
         """Write one attempt down, and its row into the output."""

@@ -10,10 +10,10 @@ from itertools import islice
 from typing import Any
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import atomic_open, check_writable, is_made, write_json
+from sharprank.formats.writers import check_apart, check_writable, is_made, json_document, open_together
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
-from sharprank.synthesis.corpus import Document, eligible, read_corpus, turns
+from sharprank.synthesis.corpus import Document, corpus_place, eligible, read_corpus, turns
 
 
 @dataclass(kw_only=True)
@@ -59,8 +59,10 @@ def sample(config: SampleConfig) -> list[Document]:
         UserError: a corpus that cannot be read, no document long enough, an output that cannot be written.
     """
     config.check()
+    place = corpus_place(config.corpus_path)
+    check_apart({"output_file": config.output_file}, [("--corpus_path", place)])
     check_writable(config.output_file)
-    inputs = describe_inputs([config.corpus_path])
+    inputs = describe_inputs([place])
     settings = {**config.settings(), "corpus_path": config.corpus_path, "inputs": list(inputs.values())}
     corpus = read_corpus(config.corpus_path)
     long_enough = eligible(corpus, config.min_length)
@@ -70,9 +72,9 @@ def sample(config: SampleConfig) -> list[Document]:
         return drawn
     if num_drawn < config.count:
         say(f"note: only {num_drawn:,} of {len(corpus):,} documents have {config.min_length:,} characters")
-    with atomic_open(config.output_file) as file:
-        file.writelines(f"{document.doc_id}\n" for document in drawn)
     about = manifest(command=["sharprank", "sample"], settings=settings, inputs=inputs)
     counts = {"documents": len(corpus), "long_enough": len(long_enough), "drawn": num_drawn}
-    write_json(f"{config.output_file}.stats.json", {**about, **counts})
+    with open_together(config.output_file, f"{config.output_file}.stats.json") as (file, stats_file):
+        file.writelines(f"{document.doc_id}\n" for document in drawn)
+        stats_file.write(json_document({**about, **counts}))
     return drawn

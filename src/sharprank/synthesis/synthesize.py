@@ -11,18 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from sharprank.formats.writers import check_writable, write_json, write_jsonl
+from sharprank.errors import UserError
+from sharprank.formats.encoding import open_bytes, readable
+from sharprank.formats.writers import check_apart, check_writable, json_line, write_json, write_jsonl
 from sharprank.progress import progress_bar
 from sharprank.provenance import describe_inputs, manifest
 from sharprank.retrieval.diverse import Retriever
 from sharprank.retrieval.tfidf import TfIdf
 from sharprank.synthesis.chat import Chat
 from sharprank.synthesis.config import SynthesizeConfig
-from sharprank.synthesis.corpus import Document, eligible, read_corpus, read_doc_ids, turns
+from sharprank.synthesis.corpus import Document, corpus_place, eligible, read_corpus, read_doc_ids, turns
 from sharprank.synthesis.endpoint import EndpointConfig
 from sharprank.synthesis.extractive import ExtractiveGenerator
 from sharprank.synthesis.journal import Journal
@@ -56,16 +58,19 @@ def synthesize(config: SynthesizeConfig, endpoint: EndpointConfig) -> SynthesisR
     by_model = config.generator == "llm"
     if by_model:
         endpoint.check()
-    check_writable(config.output_file)
+    _check_files(config, cache_path=endpoint.cache_path(config.output_file) if by_model else None)
     output = Path(config.output_file)
     corpus = read_corpus(config.corpus_path)
     listed, drawn = read_doc_ids(config.doc_ids_file, corpus), eligible(corpus, config.min_length)
-    inputs = describe_inputs(path for path in (config.corpus_path, config.doc_ids_file) if path)
+    inputs = describe_inputs(path for path in (corpus_place(config.corpus_path), config.doc_ids_file) if path)
     settings = {**config.settings(), **(endpoint.settings() if by_model else {}), "inputs": list(inputs.values())}
+    pool = config.output_pool
+    if pool and not config.overwrite and _is_written(pool, _passages(corpus)):
+        pool = None
     chat = endpoint.open(config.output_file) if by_model else None
     journal = Journal(output, settings, overwrite=config.overwrite)
-    if config.output_pool:
-        write_jsonl(config.output_pool, ({"_id": name, "text": body_of(found)} for name, found in corpus.items()))
+    if pool:
+        write_jsonl(pool, _passages(corpus))
     work = _Work(config, endpoint, corpus, journal, chat=chat)
     started = time.monotonic()
     try:
@@ -83,6 +88,43 @@ def synthesize(config: SynthesizeConfig, endpoint: EndpointConfig) -> SynthesisR
     )
 
 
+def _check_files(config: SynthesizeConfig, *, cache_path: Path | None) -> None:
+    """Refuse outputs that cannot be written, or are an input or each other.
+
+    Raises:
+        UserError: naming the flags.
+    """
+    outputs = {"output_file": config.output_file, "output_pool": config.output_pool}
+    outputs |= {"summary_file": config.summary_path, "cache_file": cache_path}
+    check_apart(outputs, [("--corpus_path", corpus_place(config.corpus_path)), ("--doc_ids_file", config.doc_ids_file)])
+    for flag, path in outputs.items():
+        if path is not None:
+            check_writable(path, flag=f"--{flag}")
+
+
+def _passages(corpus: Mapping[str, Document]) -> Iterator[dict[str, str]]:
+    return ({"_id": doc_id, "text": body_of(document)} for doc_id, document in corpus.items())
+
+
+def _is_written(pool: str, passages: Iterator[dict[str, str]]) -> bool:
+    """Whether the pool is there, with these passages.
+
+    Raises:
+        UserError: a file of this name holds something else.
+    """
+    path = Path(pool)
+    if not path.exists():
+        return False
+    lines = (f"{json_line(passage)}\n".encode() for passage in passages)
+    with readable(path), open_bytes(path) as file:
+        if all(there == line for there, line in zip_longest(file, lines)):
+            return True
+    raise UserError(
+        f"--output_pool {pool} exists and holds other passages, or none",
+        fix="name another file, or pass --overwrite True",
+    )
+
+
 class _Work:
     def __init__(
         self,
@@ -94,7 +136,7 @@ class _Work:
         chat: Chat | None,
     ) -> None:
         self._config, self._endpoint, self._corpus, self._journal, self._chat = config, endpoint, corpus, journal, chat
-        self.summary_path = Path(config.summary_file or f"{config.output_file}.summary.json")
+        self.summary_path = config.summary_path
 
     def run(self, order: Iterator[tuple[int, str]], *, one_pass: int) -> str:
         """Try documents in this order, going on behind those tried before; returns why it ended."""

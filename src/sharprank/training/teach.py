@@ -21,7 +21,7 @@ from sharprank.formats.groups import passages_key_of
 from sharprank.formats.journal import Journal
 from sharprank.formats.rows import RowKeys, no_rows, parse_row
 from sharprank.formats.sources import Source, iter_records
-from sharprank.formats.writers import check_writable, json_line, refuse_other_settings, write_json
+from sharprank.formats.writers import check_writable, json_line, refuse_other_settings
 from sharprank.metrics.pairs import pair_accuracy
 from sharprank.progress import progress_bar, say
 from sharprank.provenance import describe_inputs, manifest
@@ -104,8 +104,7 @@ def teach(config: TeachConfig, *, load: Callable[[TeachConfig], Teacher] | None 
     about = manifest(command=["sharprank", "teach"], settings=settings, inputs=inputs)
     scale = FLAG_SCALE if config.reranker_model_class else SCALE
     numbers = {**_numbers(journal), "skipped": dict(bad_rows.counts)}
-    write_json(f"{output}.stats.json", {**about, "scale": scale, **numbers})
-    journal.finish()
+    journal.finish({**about, "scale": scale, **numbers})
     return TeachResult(output, numbers)
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sharprank.errors import UserError
-from sharprank.formats.writers import refuse_own_input
+from sharprank.formats.writers import check_apart
 
 _CHANGE_NO_SCORE = {"output_file", "overwrite", "device", "cache_dir", "on_bad_row", "batch_size"}
 FLAG_LLM = "decoder-only-base"
@@ -60,7 +60,7 @@ class TeachConfig:
         Raises:
             UserError: naming the flag and the way out.
         """
-        refuse_own_input(self.output_file, {"--input_file": self.input_file})
+        check_apart({"output_file": self.output_file}, [("--input_file", self.input_file)])
         if self.reranker_model_class is not None and (self.prompt is not None or self.instruction is not None):
             raise UserError("FlagLLMReranker has its own prompt", fix="drop --prompt and --instruction")
         if self.batch_size < 1:

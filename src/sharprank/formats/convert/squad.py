@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sharprank.formats.convert.tally import Row, Tally
+from sharprank.formats.fields import BadField, spelled_in
 from sharprank.records import Place, Record
 
 UNANSWERED = "not answered by its paragraph"
@@ -23,7 +24,12 @@ def squad_rows(records: Iterable[Record], *, tally: Tally) -> Iterator[Row]:
             context = tally.text(fields, "context", record.place)
             if question is None or context is None:
                 continue
-            if not _is_answered(fields):
+            try:
+                answered = _is_answered(fields)
+            except BadField as bad:
+                tally.reject(record.place, bad.problem, fix=bad.fix, reason=bad.reason)
+                continue
+            if not answered:
                 tally.num_read += 1
                 tally.drop(UNANSWERED)
                 continue
@@ -54,4 +60,7 @@ def _is_answered(fields: Mapping[str, Any]) -> bool:
     if "answers" not in fields:
         return True
     answers = fields["answers"]
+    if isinstance(answers, str):  # a table's cell, or the answer itself
+        spelled = spelled_in(answers)
+        answers = spelled if isinstance(spelled, (Mapping, list)) else answers.strip()
     return bool(answers.get("text") if isinstance(answers, Mapping) else answers)
