@@ -128,6 +128,21 @@ def test_training_queries_that_are_measured_or_weighed_on_are_left_out_where_the
         prepare_data(everything, plan_data(everything))
 
 
+@pytest.mark.parametrize("more", [{}, {"validation_split": "dev"}])
+@pytest.mark.parametrize(("file", "name"), [("corpus.jsonl", "p"), ("queries.jsonl", "q1"), ("qrels/test.tsv", "q0")])
+def test_a_collection_that_the_first_stage_could_not_rank_is_refused_before_anything_is_written(
+    world, more, file, name
+):
+    queries = [row["query"] for row in rows_in(world / "pairs.jsonl")]
+    folder = Path(collection_of(world / "judged", test=queries[:3], dev=queries[5:7]))
+    for path in [folder / file, *(folder / "qrels").iterdir()]:
+        path.write_text(path.read_text().replace(f'"{name}"', f'"{name} x"').replace(f"{name}\t", f"{name} x\t"))
+    settings = config(world, eval_data=str(folder), **more)
+    with pytest.raises(UserError, match=f"id '{name} x' cannot stand in a TREC run|judged queries have no text"):
+        prepare_data(settings, plan_data(settings))
+    assert not (world / "out" / "data" / "train.jsonl").exists()
+
+
 def test_other_settings_do_not_overwrite_the_data(world):
     settings = config(world)
     prepare_data(settings, plan_data(settings))

@@ -16,7 +16,7 @@ from sharprank.evaluation.html_report import write_report
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.html.page import check_report
-from sharprank.formats.trec import write_run
+from sharprank.formats.trec import check_ids, write_run
 from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
 from sharprank.provenance import describe_inputs, manifest
 
@@ -62,16 +62,13 @@ def check_outputs(config: EvaluationConfig) -> None:
         _refuse_others(path, config, manifest_path=path if flag == "--output_file" else _beside(path))
 
 
-def check_ids(config: EvaluationConfig, task: RankingTask) -> None:
+def check_run_ids(config: EvaluationConfig, task: RankingTask) -> None:
     """Refuse ids with white space where a TREC run is to be written, which cannot hold them."""
     if config.output_run is None:
         return
     lists = [*task.candidates.values(), *task.tails.values()]
-    for name in [*task.candidates, *(passage_id for ids in lists for passage_id in ids)]:
-        if re.search(r"\s", name):
-            raise UserError(
-                f"id {name!r} cannot stand in a TREC run", fix="use ids without white space, or no --output_run"
-            )
+    names = [*task.candidates, *(passage_id for ids in lists for passage_id in ids)]
+    check_ids(names, fix="use ids without white space, or no --output_run")
 
 
 def write_outputs(config: EvaluationConfig, result: EvaluationResult, task: RankingTask) -> None:

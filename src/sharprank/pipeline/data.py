@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.collections import is_collection, judgements_path, read_queries
+from sharprank.formats.collections import is_collection, iter_corpus, read_judged
 from sharprank.formats.holdout import fold, hold_out
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.trec import read_qrels
+from sharprank.formats.trec import check_ids
 from sharprank.formats.writers import atomic_open, refuse_other_settings, write_json, write_jsonl
 from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
@@ -72,7 +72,7 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
     """Keep training apart from what is measured, hold out queries, turn evaluation rows into a collection.
 
     Raises:
-        UserError: bad rows, or too few queries to hold some out.
+        UserError: bad rows, too few queries to hold some out, a collection that the first stage could not rank.
     """
     folder = _folder(config)
     settings = _settings(config)
@@ -82,6 +82,8 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
     if refuse_other_settings(last, settings, manifest_path=about, overwrite=config.overwrite) == "done":
         say(f"{folder}: done before")
         return
+    if _measures_on_a_collection(config):
+        check_ids(passage.passage_id or "" for passage in iter_corpus(data.collection))
     write_json(about, manifest(command=["run"], settings=settings, inputs=settings["inputs"]))
     if only_trains:
         _write_training_rows(config, data)
@@ -111,9 +113,10 @@ def _write_training_rows(config: RunConfig, data: RunData) -> None:
 
 
 def _judged(folder: str, split: str | None) -> set[str]:
-    """The queries, folded, that a collection's split judges."""
-    queries, judged = read_queries(folder), read_qrels(judgements_path(folder, split=split))
-    return {fold(queries[query_id]) for query_id in judged if query_id in queries}
+    """The queries, folded, that a collection's split judges; the first stage is going to rank for each."""
+    queries, judged, _ = read_judged(folder, split=split)
+    check_ids(judged)
+    return {fold(queries[query_id]) for query_id in judged}
 
 
 def _kept_apart(rows: Iterable[TrainRow], measured: Set[str]) -> Iterator[TrainRow]:
