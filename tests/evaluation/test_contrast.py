@@ -121,6 +121,49 @@ def test_evaluations_of_other_data_are_refused_though_their_query_ids_are_alike(
         read(tmp_path / "a.json", tmp_path / "b.json")
 
 
+def change(path, *, is_old, **changes):
+    """Replace parts of an evaluation's file; an old one does not have the hash of its data either."""
+    document = json.loads(path.read_text()) | changes
+    if is_old:
+        del document["data"]["hash"]
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_changed_judgements_or_texts_are_other_data_though_most_files_are_the_same(
+    evaluated, collection_path, run_path, prepare, is_old
+):
+    judgements = collection_path / "qrels" / "test.tsv"
+    judgements.write_text(judgements.read_text().replace("q1\tp1\t2", "q1\tp1\t1"))
+    later = evaluated / "later.json"
+    evaluate(config(collection_path, "untied", run=str(run_path), output_file=str(later)), prepare=prepare)
+    change(later, is_old=is_old)
+    with pytest.raises(UserError, match=r"later\.json was made from other data than"):
+        read(evaluated / "overlap.json", later)
+
+
+def test_another_first_stage_and_a_moved_collection_are_no_other_data(
+    evaluated, collection_path, run_path, prepare, tmp_path
+):
+    collection_path.rename(tmp_path / "moved")
+    later = tmp_path / "later.json"
+    evaluate(config(tmp_path / "moved", "untied", output_file=str(later)), prepare=prepare)
+    assert len(read(evaluated / "overlap.json", later).systems) == 4
+    change(later, is_old=True)
+    assert len(read(evaluated / "overlap.json", later).systems) == 4
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_data_without_local_files_are_told_apart_as_well(tmp_path, prepare, is_old):
+    for name, word in (("a", "red"), ("b", "blue")):
+        rows = write_jsonl(tmp_path / f"{name}.jsonl", [{"query": "q", "pos": [word], "neg": ["x"]}])
+        output = tmp_path / f"{name}.json"
+        evaluate(config(rows, "overlap", output_file=str(output)), prepare=prepare)
+        change(output, is_old=is_old, inputs={}, settings={"data": "hub/set", "sub_data_name": name})
+    with pytest.raises(UserError, match="made from other data"):
+        read(tmp_path / "a.json", tmp_path / "b.json")
+
+
 @pytest.mark.parametrize("content", ["{", '{"models": [{"name": "x"}]}', '{"a": 1}'])
 def test_other_json_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)

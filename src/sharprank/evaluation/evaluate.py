@@ -72,6 +72,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         hardware=describe_hardware(config) if config.num_timed else "",
         counts=task.counts,
         notes=task.notes,
+        data_hash=task.judgements_hash,
     )
     _warn(result)
     write_outputs(config, result, task)

@@ -91,6 +91,7 @@ class EvaluationResult:
         first_stage_name, first_stage: the run the candidates came from; None for rows.
         hardware: what it ran on, where it was timed.
         counts, notes: what was left out or is missing.
+        data_hash: of the judged queries' texts and their judgements.
     """
 
     title: str
@@ -102,6 +103,7 @@ class EvaluationResult:
     hardware: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    data_hash: str = ""
 
     def as_json(self, *, per_query: bool = False) -> dict[str, Any]:
         """Plain data; nan becomes null."""
@@ -112,7 +114,12 @@ class EvaluationResult:
                 first["per_query"] = self.first_stage
         return _without_nan(
             {
-                "data": {"title": self.title, "counts": dict(self.counts), "notes": list(self.notes)},
+                "data": {
+                    "title": self.title,
+                    "hash": self.data_hash,
+                    "counts": dict(self.counts),
+                    "notes": list(self.notes),
+                },
                 "measures": list(self.measures),
                 "chance": dict(self.chance),
                 "first_stage": first,

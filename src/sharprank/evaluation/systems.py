@@ -98,13 +98,39 @@ def _evaluation(path: str) -> dict[str, Any] | None:
 
 
 def _refuse_other_data(documents: Mapping[str, dict[str, Any]]) -> None:
-    hashes = {path: set((document.get("inputs") or {}).values()) for path, document in documents.items()}
-    known = [(path, own) for path, own in hashes.items() if own]
-    for path, own in known[1:]:
-        if not own & known[0][1]:
+    first = next(iter(documents), "")
+    for path, document in documents.items():
+        if not _is_of_one_data(documents[first], document):
             raise UserError(
-                f"{path} was made from other data than {known[0][0]}", fix="compare evaluations of the same queries"
+                f"{path} was made from other data than {first}", fix="compare evaluations of the same queries"
             )
+
+
+def _is_of_one_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations judged the same queries alike; a file without a hash is told by its inputs."""
+    hashes = [(document.get("data") or {}).get("hash") for document in (one, other)]
+    if all(hashes):
+        return hashes[0] == hashes[1]
+    mine, others = _inputs(one), _inputs(other)
+    names = ("sub_data_name", "split") if mine and others else ("data", "sub_data_name", "split")
+    if any(_setting(one, name) != _setting(other, name) for name in names):
+        return False
+    if shared := mine.keys() & others.keys():
+        return all(mine[name] == others[name] for name in shared)
+    return mine == others or bool(set().union(*mine.values()) & set().union(*others.values()))
+
+
+def _setting(document: Mapping[str, Any], name: str) -> Any:
+    return (document.get("settings") or {}).get(name)
+
+
+def _inputs(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Hashes of the data files by their names; the first stage's run may be another."""
+    found: dict[str, set[str]] = {}
+    for path, value in (document.get("inputs") or {}).items():
+        if path != _setting(document, "run"):
+            found.setdefault(Path(path).name, set()).add(value)
+    return found
 
 
 def _judgements(config: CompareConfig, runs: Sequence[str]) -> Contestants:
