@@ -129,6 +129,7 @@ def evaluate_model(
         path=path,
         per_query=measure_run(task.qrels, run, measures),
         run=run,
+        scores=scores,
         num_pairs=task.num_pairs,
         seconds=seconds,
         pairs=pairs,

@@ -30,6 +30,7 @@ class ModelResult:
         comparisons: against the first stage, one a measure; empty without one.
         depths: {depth: first measure if only so many passages had been re-ranked}; empty for rows.
         run: the re-ranked run.
+        scores: the model's raw scores of the re-ranked candidates, whatever `run` adds to them.
         num_pairs, seconds: what was scored, and how long it took (without loading), all queries together.
         latencies: seconds of single queries, each scored alone; empty where none was timed.
     """
@@ -43,6 +44,7 @@ class ModelResult:
     pairs: Mapping[str, float] | None = None
     why_no_auc: str | None = None
     mean_scores: Mapping[str, float] | None = None
+    scores: Run = field(default_factory=dict)
     calibration: Calibration | None = None
     at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
