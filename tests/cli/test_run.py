@@ -128,6 +128,7 @@ BAD = {
     "too long": (["--max_len", "1000"], "1000 is more than the 128 positions"),
     "unknown measure": (["--measures", "nDCQ@10"], "nDCQ@10"),
     "depth": (["--depth", "1"], "--depth 1"),
+    "seed": (["--seed", "-1"], "--seed -1"),
 }
 
 

@@ -235,6 +235,7 @@ def test_calibrate_reads_as_evaluate_does():
         (["--output_file", "."], "is a folder"),
         (["-d", "no/such.jsonl"], "does not exist"),
         (["--depth", "0"], "--depth 0"),
+        (["--seed", "-1"], "--seed -1"),
     ],
 )
 def test_mistakes_exit_with_2_and_a_fix(model, validation, capsys, words, problem):

@@ -270,6 +270,7 @@ def test_the_command_writes_json_once_and_refuses_other_settings(evaluated, coll
         (["a.json", "--data", "x", "--qrels", "y"], "both name judgements"),
         (["a.json", "--depths", "0"], "--depths 0"),
         (["a.json", "--worst", "-1"], "--worst -1"),
+        (["a.json", "--seed", "-1"], "--seed -1"),
         (["a.json", "--measures", "Nope@3"], "Nope@3"),
         (["no/such.json", "b.json"], "cannot be read"),
     ],
