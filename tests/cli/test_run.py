@@ -53,6 +53,7 @@ def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(word
 def test_a_second_run_does_nothing_again_and_prints_the_same(words, world, capsys):
     assert main(words) == 0
     first = capsys.readouterr().out
+    (world / "out" / "data" / "notes.txt").write_text("a file that nothing reads")
     before = {path: path.stat().st_mtime_ns for path in (world / "out").rglob("*") if path.is_file()}
     assert main(words) == 0
     assert capsys.readouterr().out == first

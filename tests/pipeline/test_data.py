@@ -119,6 +119,7 @@ def test_training_queries_that_are_measured_or_weighed_on_are_left_out_where_the
     prepare_data(settings, data)
     assert "5 queries of --train_data (5 rows) are measured on" in capsys.readouterr().err
     assert rows_in(data.train_data) == [*given[3:5], *given[7:]]
+    (Path(folder) / "notes.txt").write_text("a file that nothing reads")
     prepare_data(settings, data)
     assert "done before" in capsys.readouterr().err
     everything = config(world, eval_data=folder, eval_split="train", validation_split="test", overwrite=True)

@@ -198,6 +198,16 @@ def test_a_complete_output_is_left_alone_and_other_settings_are_refused(tmp_path
     assert rerank(config(rows_path, output_file=output, scores="raw", overwrite=True), load=lambda _: scorer) == 3
 
 
+def test_a_new_file_beside_the_texts_of_a_run_is_no_other_input(texts_folder, scorer):
+    settings = config(texts_folder, run=str(texts_folder / "first.trec"), output_file=str(texts_folder / "out.trec"))
+    assert rerank(settings, load=lambda _: scorer) == 2
+    assert rerank(settings, load=lambda _: pytest.fail("loaded")) == 0
+    queries = texts_folder / "queries.jsonl"
+    queries.write_text(queries.read_text().replace("red apple", "red fish"))
+    with pytest.raises(UserError, match="made with inputs"):
+        rerank(settings, load=lambda _: scorer)
+
+
 def test_a_journal_of_another_input_is_not_continued(tmp_path, rows_path, capsys):
     output = str(tmp_path / "out.jsonl")
     for fail_at in (0, None):

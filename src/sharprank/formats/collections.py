@@ -33,6 +33,17 @@ def pool_path(path: str | None) -> str | None:
     return path if table is None else str(table)
 
 
+def text_paths(path: str | Path) -> list[str]:
+    """The files of a collection's texts that are read, as far as they are there: its corpus and its queries."""
+    tables = [find_table(Path(path).expanduser(), stem) for stem in ("corpus", "queries")]
+    return [str(table) for table in tables if table is not None]
+
+
+def collection_paths(path: str | Path, *, split: str | None = None) -> list[str]:
+    """The files that `read_collection` reads, so that all others in the folder may come and go."""
+    return [*text_paths(path), str(judgements_path(path, split=split))]
+
+
 def _qrels_files(folder: Path) -> dict[str, Path]:
     """Judgement files by split; a lone `qrels.tsv` belongs to no split."""
     files = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.collections import is_collection, iter_corpus, read_judged
+from sharprank.formats.collections import collection_paths, is_collection, iter_corpus, pool_path, read_judged
 from sharprank.formats.holdout import fold, hold_out
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
@@ -97,11 +97,19 @@ def _folder(config: RunConfig) -> Path:
 
 def _settings(config: RunConfig) -> dict:
     names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
-    paths = [path for path in (config.train_data, config.candidate_pool, config.eval_data) if path]
+    paths = [path for path in (config.train_data, pool_path(config.candidate_pool), *_measured_paths(config)) if path]
     splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) else ()
     shares = ("validation_share", "seed", *(("held_out_share",) if config.eval_data is None else ()))
     chosen = config.settings(*names, "on_bad_row", *(shares if config.validation_split is None else ()), *splits)
     return {**chosen, "inputs": describe_inputs(paths)}
+
+
+def _measured_paths(config: RunConfig) -> list[str]:
+    """What is read of --eval_data."""
+    if not _measures_on_a_collection(config):
+        return [config.eval_data] if config.eval_data else []
+    splits = [config.eval_split, *([config.validation_split] if config.validation_split else [])]
+    return [path for split in splits for path in collection_paths(str(config.eval_data), split=split)]
 
 
 def _write_training_rows(config: RunConfig, data: RunData) -> None:

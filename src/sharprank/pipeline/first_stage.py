@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sharprank.formats.collections import read_collection
+from sharprank.formats.collections import collection_paths, read_collection
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import refuse_other_settings, write_json
 from sharprank.pipeline.config import RunConfig
@@ -20,7 +20,7 @@ NUM_RANKED = 100
 def rank_first_stage(config: RunConfig, folder: str, split: str | None, *, path: Path) -> None:
     """Write the first stage's run for a split of a collection to `path` unless it is there."""
     about = path.with_name(f"{path.name}.json")
-    inputs = describe_inputs([folder])
+    inputs = describe_inputs(collection_paths(folder, split=split))
     settings = {
         **config.settings("first_stage", "embedder_name_or_path", "dtype"),
         "split": split,

@@ -15,6 +15,7 @@ from typing import Any
 
 from sharprank.cli.options import flags_in_file, parse
 from sharprank.errors import UserError
+from sharprank.formats.collections import collection_paths
 from sharprank.formats.fusion import FUSION_FILE, write_fusion
 from sharprank.formats.writers import atomic_open, write_json
 from sharprank.metrics.verdict import Verdict, recommend
@@ -149,7 +150,9 @@ def _report(config: RunConfig, plan: Plan) -> str:
 
     path, about = config.folder / "report.txt", config.folder / "report.json"
     weights = sorted(plan.reranker.glob("*.safetensors"))
-    inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, plan.data.collection])
+    judged = [(plan.data.collection, plan.data.split), plan.data.validation]
+    read = [path for folder, split in judged for path in collection_paths(folder, split=split)]
+    inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, *read])
     settings = {"untrained": plan.evaluations[0].settings(), "inputs": inputs}
     if not config.overwrite and path.is_file() and _is_about(about, {"settings": settings, **_fusion_file(plan)}):
         say(f"{path}: done before")

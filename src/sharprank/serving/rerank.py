@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.collections import text_paths
 from sharprank.formats.fusion import weight_beside
 from sharprank.formats.journal import Journal
 from sharprank.formats.writers import check_writable, is_made, write_json
@@ -93,7 +94,8 @@ def _to_file(config: RerankConfig, bad_rows: BadRows, load: Load) -> int:
     output = Path(config.output_file or "")
     beside = output.with_name(output.name + ".stats.json")
     check_writable(output)
-    files = [config.data, config.run, config.calibration, config.model_name_or_path]
+    texts = [config.data] if config.run is None else text_paths(config.data)
+    files = [*texts, config.run, config.calibration, config.model_name_or_path]
     inputs = describe_inputs([path for path in files if path])
     settings = {**config.settings(), "inputs": inputs}
     if is_made(output, settings, manifest_path=beside, overwrite=config.overwrite):
