@@ -35,6 +35,11 @@ def test_rows_give_pooled_pair_measures_and_ranking_measures_with_chance(rows_pa
     assert result.chance["PairAccuracy"] == 0.5
 
 
+def test_auc_is_that_of_the_raw_scores_where_all_probabilities_are_1(rows_path, prepare):
+    (modest,), (sure,) = (evaluate(config(rows_path, name), prepare=prepare).models for name in ("overlap", "sure"))
+    assert sure.pairs["auc"] == modest.pairs["auc"] > 0.5
+
+
 def test_a_constant_scorer_gets_the_worst_case(rows_path, prepare):
     (model,) = evaluate(config(rows_path, "constant"), prepare=prepare).models
     assert model.measures["Hit@1"] == 0.0

@@ -63,6 +63,15 @@ def test_top_k_gives_rankings_best_first_with_places_and_ids(rows_path, scorer):
     assert lines[2]["ranking"][0] == {"id": "t2", "index": 1, "score": 0.0, "passage": "tree"}
 
 
+@pytest.mark.parametrize("output_format", ["ranking", "trec"])
+def test_scores_so_large_that_their_probabilities_are_all_1_still_rank(tmp_path, output_format):
+    row = {"query": "a fast red dog", "documents": ["a dog", "a fast dog", "a fast red dog"]}
+    settings = config(write_jsonl(tmp_path / "rows.jsonl", [row]), output_format=output_format, top_k=1)
+    settings.scores = "probability"
+    found = printed(settings, FakeScorer(scale=50.0))
+    assert '"index": 2, "score": 1.0' in found or found == "1 Q0 2 1 1.0 model\n"
+
+
 def test_json_lines_can_become_a_run(rows_path, scorer, tmp_path):
     (tmp_path / "out.trec").write_text(printed(config(rows_path, output_format="trec"), scorer))
     run = read_run(tmp_path / "out.trec")

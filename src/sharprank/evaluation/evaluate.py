@@ -159,7 +159,7 @@ def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[di
     if task.pair_labels is None:
         return None, None
     labels, values = labelled_scores(task.pair_labels, scores)
-    return pair_measures(labels, sigmoid(values), threshold=threshold), why_undefined(labels)
+    return pair_measures(labels, sigmoid(values), threshold=threshold, scores=values), why_undefined(labels)
 
 
 def _at_fitted_threshold(task: RankingTask, scores: Run, calibration: Calibration | None) -> dict[str, float] | None:
