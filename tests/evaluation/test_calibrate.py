@@ -16,13 +16,14 @@ from sharprank.errors import UserError
 from sharprank.evaluation.calibrate import calibrate, fit
 from sharprank.evaluation.calibrate_config import CalibrateConfig
 from sharprank.evaluation.config import EvaluationConfig
+from sharprank.evaluation.evaluate import evaluate
 from sharprank.evaluation.rows import row_task
 from sharprank.formats.calibration import CALIBRATION_FILE, read_calibration
 from sharprank.metrics.calibration import fit_temperature_and_bias
 from sharprank.metrics.pairs import sigmoid
 from sharprank.records import TrainRow
 
-from .conftest import QRELS, write_collection, write_jsonl
+from .conftest import QRELS, config, write_collection, write_jsonl
 
 
 def drawn_task(num_queries: int = 200, shift: float = 4.0):
@@ -215,6 +216,16 @@ def test_a_named_calibration_is_refused_before_it_gives_wrong_probabilities(
     assert rerank_main(["-m", str(model), "-d", str(validation), "--calibration", str(validation)]) == 2
     assert rerank_main(["-m", "m", "-d", "d", "--calibration", str(file), "--scores", "raw"]) == 2
     assert "no say in raw scores" in capsys.readouterr().err
+
+
+def test_the_calibrations_of_all_models_are_read_before_the_first_of_them_is_loaded(
+    model, validation, tiny_xlmr, tmp_path, prepare
+):
+    file = str(tmp_path / "c.json")
+    assert main(["-m", str(model), "-d", str(validation), "--output_file", file, "--device", "cpu"]) == 0
+    with pytest.raises(UserError, match="other weights than this model's"):
+        evaluate(config(validation, str(model), str(tiny_xlmr), calibration=[file, file]), prepare=prepare)
+    assert prepare.loaded == []
 
 
 def test_calibrate_reads_as_evaluate_does():

@@ -7,7 +7,7 @@ The one function other stages and commands call is `evaluate`. It prints notes a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sharprank.evaluation.collection import collection_folder, read_collection_task
@@ -48,7 +48,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     """
     config.check()
     check_outputs(config)
-    weights = first_stage_weights(config)
+    weights, calibrations = first_stage_weights(config), _known_calibrations(config)
     loaders = [prepare(model, config) for model in config.model_name_or_path]
     task = read_task(config)
     check_run_ids(config, task)
@@ -59,7 +59,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     chance = average(chance_levels(task.qrels, task.candidates, measures, tails=task.tails, seed=config.seed))
     names = model_names(config.model_name_or_path)
     models = [
-        _fused(_measured(config, task, load(), measures, name=name, path=path), task, weight)
+        _fused(_measured(config, task, load(), measures, name=name, path=path, known=calibrations), task, weight)
         for load, name, path, weight in zip(loaders, names, config.model_name_or_path, weights, strict=True)
     ]
     result = EvaluationResult(
@@ -85,10 +85,27 @@ def read_task(config: EvaluationConfig) -> RankingTask:
     return read_row_task(config) if folder is None else read_collection_task(config, folder)
 
 
+def _known_calibrations(config: EvaluationConfig) -> dict[str, Calibration | None]:
+    """Of each model whose weights are here; those of the hub may come with loading, which shows what fits them."""
+    folders = {path: weights_folder(path) for path in config.model_name_or_path}
+    here = {path: folder for path, folder in folders.items() if folder and any(folder.glob("*.safetensors"))}
+    return {path: read_calibration(folder, file=config.calibration_of(path)) for path, folder in here.items()}
+
+
 def _measured(
-    config: EvaluationConfig, task: RankingTask, scorer: Scorer, measures: Sequence[str], *, name: str, path: str
+    config: EvaluationConfig,
+    task: RankingTask,
+    scorer: Scorer,
+    measures: Sequence[str],
+    *,
+    name: str,
+    path: str,
+    known: Mapping[str, Calibration | None],
 ) -> ModelResult:
-    calibration = read_calibration(weights_folder(path), file=config.calibration_of(path))
+    if path in known:
+        calibration = known[path]
+    else:
+        calibration = read_calibration(weights_folder(path), file=config.calibration_of(path))
     model = evaluate_model(task, scorer, measures, name=name, path=path, threshold=config.threshold)
     return replace(
         model,
