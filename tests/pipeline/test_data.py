@@ -54,6 +54,19 @@ def test_rows_of_one_query_become_one_judged_query(world):
     assert "nowhere" in collection.passages.values()
 
 
+def test_the_split_named_of_evaluation_rows_is_the_one_that_is_read(world):
+    for split in ("dev", "test"):
+        (world / "eval").mkdir(exist_ok=True)
+        (world / "eval" / f"{split}.jsonl").write_text(json.dumps({"query": split, "pos": ["here"]}) + "\n")
+    settings = config(world, eval_data=str(world / "eval"), eval_split="dev")
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    assert "dev" in read_collection(data.collection, split="test").queries.values()
+    file = config(world, eval_data=str(world / "eval" / "dev.jsonl"), eval_split="dev", overwrite=True)
+    with pytest.raises(UserError, match="is a file and has no split 'dev'"):
+        prepare_data(file, plan_data(file))
+
+
 def rows_in(path) -> list[dict]:
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 

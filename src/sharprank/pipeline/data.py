@@ -98,7 +98,7 @@ def _folder(config: RunConfig) -> Path:
 def _settings(config: RunConfig) -> dict:
     names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
     paths = [path for path in (config.train_data, pool_path(config.candidate_pool), *_measured_paths(config)) if path]
-    splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) else ()
+    splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) or config.eval_split else ()
     shares = ("validation_share", "seed", *(("held_out_share",) if config.eval_data is None else ()))
     chosen = config.settings(*names, "on_bad_row", *(shares if config.validation_split is None else ()), *splits)
     return {**chosen, "inputs": describe_inputs(paths)}
@@ -161,7 +161,7 @@ def _write(config: RunConfig, folder: Path) -> None:
     elif _measures_on_a_collection(config):
         rows = _kept_apart(rows, _judged(str(config.eval_data), config.eval_split))
     else:
-        splits["test"] = list(_rows(config, config.eval_data, None, split="test"))
+        splits["test"] = list(_rows(config, config.eval_data, None, split="test", named=config.eval_split))
         rows = _kept_apart(rows, {fold(row.query) for row in splits["test"]})
     rows, splits["validation"] = hold_out(rows, share=config.validation_share, seed=config.seed)
     write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
@@ -171,10 +171,12 @@ def _write(config: RunConfig, folder: Path) -> None:
     say(f"{len(rows):,} rows to train on; queries kept apart: {parts}; {num_passages:,} passages")
 
 
-def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> Iterator[TrainRow]:
+def _rows(
+    config: RunConfig, path: str, subset: str | None, *, split: str, named: str | None = None
+) -> Iterator[TrainRow]:
     keys = RowKeys.of_flags(config)
     bad_rows = BadRows(config.on_bad_row)
-    yield from read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split)
+    yield from read_rows(Source(path, subset, named), keys=keys, bad_rows=bad_rows, default_split=split)
     for reason, count in sorted(bad_rows.counts.items()):
         say(f"note: {count} rows of {path} skipped: {reason}")
 
