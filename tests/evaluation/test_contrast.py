@@ -82,7 +82,7 @@ def test_only_shared_queries_count_and_the_others_are_told():
 def test_a_reranker_below_its_first_stage_is_shouted_and_one_below_the_baseline_as_loud_as_it_is_sure():
     high, low = [0.9] * 20, [0.8] * 20
     assert "BELOW the first stage bm25" in warnings_of(
-        contrast(Contestants(systems=[system("bm25", [1, 0.5], is_first_stage=True), system("b", [1, 0.4])]))
+        contrast(Contestants(systems=[system("bm25", [1, 0.5]), system("b", [1, 0.4], first_stage="bm25")]))
     )[0]  # fmt: skip
     assert warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.6])]))) == []
     quiet = warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.4])])))
@@ -104,6 +104,25 @@ def test_files_of_one_first_stage_share_it(evaluated):
     document = json.loads((evaluated / "overlap.json").read_text())
     assert overlap.per_query == document["models"][0]["per_query"]
     assert first.per_query == document["first_stage"]["per_query"]
+
+
+def test_a_system_is_warned_of_below_the_first_stage_that_its_own_file_names_and_no_other(
+    evaluated, collection_path, run_path, prepare
+):
+    files = [evaluated / "overlap.json"]
+    for number, model in enumerate(("overlap", "worse")):  # the same file name, the second time a better first stage
+        better = evaluated / str(number) / "first.trec"
+        better.parent.mkdir()
+        write_run(better, {q: {p: float(v) for p, v in judged.items()} for q, judged in QRELS.items()}, tag="x")
+        files.append(evaluated / f"{number}.json")
+        evaluate(config(collection_path, model, run=str(better), output_file=str(files[-1])), prepare=prepare)
+    found = read(*files)
+    assert [(one.name, one.first_stage) for one in found.systems] == [
+        ("first.trec", None), ("overlap", "first.trec"),
+        ("first.trec (2)", None), ("overlap (2)", "first.trec (2)"), ("worse", "first.trec (2)"),
+    ]  # fmt: skip
+    pairs = {(pair.before, pair.after) for pair in contrast(found).pairs if pair.before_is_first_stage}
+    assert pairs == {(one.first_stage, one.name) for one in found.systems if one.first_stage}
 
 
 def test_models_of_the_same_name_are_told_apart(evaluated):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ class System:
         per_query: {measure: {query_id: value}}.
         run: its ranking, if it was read from a run.
         is_first_stage: it is what others re-rank, by its own file's word.
+        first_stage: name of the system that this one re-ranks, by its own file's word.
     """
 
     name: str
     per_query: PerQuery
     run: Run | None = None
     is_first_stage: bool = False
+    first_stage: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +66,13 @@ def read_contestants(config: CompareConfig) -> Contestants:
     systems: list[System] = []
     for path, document in documents.items():
         found = [_of_run(path, known, config)] if document is None else _of_evaluation(path, document, config)
-        systems += [system for system in found if not _is_there(system, systems)]
+        _add(systems, found)
     if len(systems) < 2:
         raise UserError(
             f"{', '.join(config.systems)} holds one system; a comparison needs two",
             fix="name a second file: sharprank compare A B",
         )
-    return replace(known, systems=_with_distinct_names(systems))
+    return replace(known, systems=systems)
 
 
 def _evaluation(path: str) -> dict[str, Any] | None:
@@ -194,16 +197,18 @@ def _chosen(per_query: Mapping[str, Any], measures: Sequence[str] | None, path: 
     return {name: {q: value for q, value in per_query[name].items() if value is not None} for name in names}
 
 
-def _is_there(system: System, systems: Sequence[System]) -> bool:
-    """The same first stage stands in every evaluation of it."""
-    return system.is_first_stage and any(s.is_first_stage and s.per_query == system.per_query for s in systems)
+def _add(systems: list[System], found: Sequence[System]) -> None:
+    """Add the systems of one file, each under a name of its own; a first stage that is there already stays one."""
+    first_stage: str | None = None
+    for system in found:
+        twins = [s for s in systems if s.is_first_stage and s.per_query == system.per_query and system.is_first_stage]
+        if not twins:
+            systems.append(replace(system, name=_distinct(system.name, systems), first_stage=first_stage))
+        if system.is_first_stage:
+            first_stage = (twins or systems)[-1].name
 
 
-def _with_distinct_names(systems: Sequence[System]) -> list[System]:
-    seen: dict[str, int] = {}
-    named = []
-    for system in systems:
-        seen[system.name] = seen.get(system.name, 0) + 1
-        again = seen[system.name]
-        named.append(system if again == 1 else replace(system, name=f"{system.name} ({again})"))
-    return named
+def _distinct(name: str, systems: Sequence[System]) -> str:
+    taken = {system.name for system in systems}
+    names = (name if again == 1 else f"{name} ({again})" for again in count(1))
+    return next(one for one in names if one not in taken)
