@@ -113,7 +113,21 @@ def test_each_line_of_stdin_is_answered_before_the_next_is_read(scorer):
 @pytest.mark.parametrize("array", [True, False])
 def test_a_json_document_on_stdin_is_read_as_well(scorer, indent, array):
     document = json.dumps(ROWS if array else ROWS[0], indent=indent).encode()
-    assert len(printed(config("-", output_format="list"), scorer, document).splitlines()) == (3 if array else 1)
+    for stdin in (document, b"\n \n" + document):
+        assert len(printed(config("-", output_format="list"), scorer, stdin).splitlines()) == (3 if array else 1)
+
+
+def test_a_document_with_one_object_a_line_is_a_document(scorer):
+    one = json.dumps([ROWS[0]]).encode()
+    assert len(printed(config("-"), scorer, b"[\n" + one[1:-1] + b"\n]\n").splitlines()) == 1
+
+
+@pytest.mark.parametrize(("damaged", "number"), [(b'{"query": "red", \n', 1), (b'\n{"query": "\xff"}\n', 2)])
+def test_a_damaged_first_line_of_stdin_is_skipped_as_any_other(scorer, damaged, number):
+    good = json.dumps(ROWS[0]).encode() + b"\n"
+    assert len(printed(config("-", on_bad_row="skip"), scorer, damaged + good * 2).splitlines()) == 2
+    with pytest.raises(UserError, match=f"<stdin>:{number}: malformed JSON"):
+        printed(config("-"), scorer, damaged + good)
 
 
 @pytest.mark.parametrize("line", [b"{", b"3", b'{"query": "\xff"}', b"[3]"])

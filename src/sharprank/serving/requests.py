@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,26 +67,42 @@ def read_requests(config: RerankConfig, bad_rows: BadRows, *, stdin: BinaryIO | 
 
 
 def _stdin_records(stdin: BinaryIO, bad_rows: BadRows) -> Iterator[Record]:
-    """JSON lines as they come; or, when the first line is no whole value, one JSON document of objects."""
+    """JSON lines as they come; or, when neither the first nor the second is whole, one JSON document of objects."""
     lines = io.TextIOWrapper(stdin, encoding="utf-8-sig", errors="surrogateescape")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    head = list(islice(numbered, 1))
+    if head and not _is_whole(head[0][1]):
+        head += islice(numbered, 1)
+        if _begins_document([line for _, line in head]):
+            yield from _document("".join(line for _, line in head) + lines.read())
+            return
+    for number, line in chain(head, numbered):
         place = Place("<stdin>", number)
         try:
             value = _loaded(line)
         except ValueError as error:
-            if number == 1:
-                yield from _document(line + lines.read())
-                return
             bad_rows.reject(place, f"malformed JSON: {error}", fix="write one object a line", reason="malformed JSON")
             continue
         if isinstance(value, dict):
             yield Record(value, place)
-        elif isinstance(value, list) and number == 1:
+        elif isinstance(value, list) and number == head[0][0]:
             yield from _objects(value)
         else:
             bad_rows.reject(place, "not an object", fix="write one object a line", reason="not an object")
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        _loaded(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _begins_document(head: Sequence[str]) -> bool:
+    """Whether a first line that is not whole begins a document, rather than being a damaged one before whole ones."""
+    objects = [line for line in head[1:] if line.lstrip().startswith("{") and _is_whole(line)]
+    return head[0].lstrip().startswith("[") or not objects
 
 
 def _document(text: str) -> Iterator[Record]:
