@@ -63,6 +63,16 @@ def test_top_k_gives_rankings_best_first_with_places_and_ids(rows_path, scorer):
     assert lines[2]["ranking"][0] == {"id": "t2", "index": 1, "score": 0.0, "passage": "tree"}
 
 
+def test_an_id_that_is_also_the_place_is_an_id(tmp_path, scorer):
+    row = {"query": "red", "documents": [{"id": 0, "text": "red"}, "blue"]}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    ranking = json.loads(printed(config(path, output_format="ranking", scores="raw"), scorer))["ranking"]
+    assert ranking == [
+        {"id": "0", "index": 0, "score": 0.0, "passage": "red"},
+        {"index": 1, "score": -1.0, "passage": "blue"},
+    ]
+
+
 @pytest.mark.parametrize("output_format", ["ranking", "trec"])
 def test_scores_so_large_that_their_probabilities_are_all_1_still_rank(tmp_path, output_format):
     row = {"query": "a fast red dog", "documents": ["a dog", "a fast dog", "a fast red dog"]}
@@ -280,6 +290,20 @@ def test_a_query_id_twice_cannot_become_a_run(tmp_path, scorer):
     with pytest.raises(UserError, match="'q1' a second time"):
         printed(config(path, output_format="trec"), scorer)
     assert len(printed(config(path), scorer).splitlines()) == 2
+
+
+def test_scores_that_cannot_be_fused_are_answered_with_the_flag_that_helps():
+    asked = config("texts", run="x", first_stage_weight="0.5", output_format="ranking")
+    with pytest.raises(UserError, match="fused scores are no probabilities") as error:
+        asked.check()
+    assert error.value.fix == "use --scores raw, or no --first_stage_weight"
+    config("texts", run="x", first_stage_weight="0.5", output_format="ranking", scores="raw").check()
+
+
+def test_the_texts_of_a_run_without_a_run_are_answered_with_its_flag(texts_folder):
+    with pytest.raises(UserError, match="no run is named") as error:
+        rerank(config(texts_folder), load=lambda _: pytest.fail("loaded"))
+    assert "--run" in error.value.fix
 
 
 @pytest.mark.parametrize(

@@ -54,5 +54,5 @@ def _order(scores: Sequence[float]) -> list[int]:
 
 def _ranked(request: Request, index: int, score: float) -> dict[str, Any]:
     found = {"index": index, "score": score, "passage": request.passages[index]}
-    own_id = request.passage_ids[index]
-    return found if own_id == str(index) else {"id": own_id, **found}
+    own_id = request.given_ids[index]
+    return found if own_id is None else {"id": own_id, **found}
