@@ -228,6 +228,15 @@ def test_the_calibrations_of_all_models_are_read_before_the_first_of_them_is_loa
     assert prepare.loaded == []
 
 
+def test_changed_data_are_no_reason_to_replace_a_file_that_was_named(model, validation, tmp_path, capsys):
+    words = ["-m", str(model), "-d", str(validation), "--output_file", str(tmp_path / "c.json"), "--device", "cpu"]
+    assert main(words) == 0 and main(words) == 0
+    validation.write_text("".join(validation.read_text().splitlines(keepends=True)[:-1]))
+    assert main(words) == 2
+    assert "was made from other data" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "True"]) == 0
+
+
 def test_calibrate_reads_as_evaluate_does():
     mine, theirs = CalibrateConfig.__dataclass_fields__, EvaluationConfig.__dataclass_fields__
     shared = [name for name in mine if name in theirs and name not in ("model_name_or_path", "data", "output_file")]

@@ -281,6 +281,17 @@ def test_the_command_writes_json_once_and_refuses_other_settings(evaluated, coll
     assert "| measure | before -> after |" in capsys.readouterr().out
 
 
+def test_the_command_on_a_changed_system_is_no_reason_to_replace_its_output(evaluated, collection_path, capsys):
+    words = [str(evaluated / "overlap.trec"), str(evaluated / "worse.trec"), "-d", str(collection_path)]
+    words += ["--output_file", str(evaluated / "out.json")]
+    assert main(words) == 0
+    (collection_path / "notes.txt").write_text("a file that nothing reads")
+    assert main(words) == 0
+    (evaluated / "worse.trec").write_text((evaluated / "overlap.trec").read_text())
+    assert main(words) == 2
+    assert "worse.trec is not as it was" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -158,6 +158,23 @@ def test_the_same_command_may_run_again_and_another_needs_overwrite(collection_p
     assert json.loads((tmp_path / "out.json").read_text())["settings"]["depth"] == 1
 
 
+@pytest.mark.parametrize("output", ["output_file", "output_run"])
+def test_the_same_command_on_changed_data_needs_overwrite_and_loads_nothing(collection_path, prepare, tmp_path, output):
+    settings = config(collection_path, **{output: str(tmp_path / "out")})
+    evaluate(settings, prepare=prepare)
+    (collection_path / "notes.txt").write_text("a file that nothing reads")
+    evaluate(settings, prepare=prepare)
+    before = (tmp_path / "out").read_bytes()
+    judgements = collection_path / "qrels" / "test.tsv"
+    judgements.write_text(judgements.read_text().replace("q1\tp1\t2", "q1\tp1\t0"))
+    prepare.loaded.clear()
+    with pytest.raises(UserError, match=r"was made from other data: .*test\.tsv is not as it was"):
+        evaluate(settings, prepare=prepare)
+    assert prepare.loaded == [] and (tmp_path / "out").read_bytes() == before
+    settings.overwrite = True
+    evaluate(settings, prepare=prepare)
+
+
 def test_an_output_that_is_no_result_of_ours_is_not_overwritten(collection_path, prepare, tmp_path):
     notes = tmp_path / "notes.txt"
     notes.write_text("my notes")

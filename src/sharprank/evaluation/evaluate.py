@@ -14,7 +14,7 @@ from sharprank.evaluation.collection import collection_folder, read_collection_t
 from sharprank.evaluation.config import EvaluationConfig, model_names
 from sharprank.evaluation.contrast import depth_effect
 from sharprank.evaluation.fusion import first_stage_weights, fused
-from sharprank.evaluation.outputs import check_outputs, check_run_ids, write_outputs
+from sharprank.evaluation.outputs import check_inputs, check_outputs, check_run_ids, write_outputs
 from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.rows import read_row_task
@@ -52,6 +52,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     loaders = [prepare(model, config) for model in config.model_name_or_path]
     task = read_task(config)
     check_run_ids(config, task)
+    check_inputs(config, task)
     for note in task.notes:
         say(f"note: {note}")
     measures = tuple(dict.fromkeys(config.measures or _default_measures(task)))

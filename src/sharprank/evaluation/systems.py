@@ -14,7 +14,7 @@ from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.evaluation.compare_config import CompareConfig
-from sharprank.formats.collections import is_collection, read_collection
+from sharprank.formats.collections import collection_paths, is_collection, read_collection
 from sharprank.formats.trec import read_qrels, read_run
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PerQuery, measure_run
 from sharprank.progress import say
@@ -73,6 +73,14 @@ def read_contestants(config: CompareConfig) -> Contestants:
             fix="name a second file: sharprank compare A B",
         )
     return replace(known, systems=systems)
+
+
+def input_paths(config: CompareConfig) -> list[str]:
+    """The files that `read_contestants` reads."""
+    judged = [config.qrels] if config.qrels else []
+    if config.data is not None and is_collection(config.data):
+        judged = collection_paths(config.data, split=config.split)
+    return [*config.systems, *judged]
 
 
 def _evaluation(path: str) -> dict[str, Any] | None:
