@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from sharprank.formats.collections import read_collection
 from sharprank.formats.python_docs import SPLITS, write_python_docs
 from sharprank.formats.writers import write_json
 from sharprank.metrics.ranking import average, measure_run
-from sharprank.pipeline.config import RunConfig
-from sharprank.pipeline.first_stage import bm25_run, dense_run
+from sharprank.mining.config import MineConfig
+from sharprank.pipeline.first_stage import NUM_RANKED, bm25_run, dense_run
 from sharprank.provenance import versions
 
 MEASURES = ("MRR@10", "nDCG@10", "Recall@20")
-RANKINGS = {"BM25": bm25_run, "minilm": dense_run}
+MINILM = MineConfig(input_file="", output_file="", model_name_or_path="minilm", dtype="auto", device="cpu")
+RANKINGS = {"BM25": bm25_run, "minilm": partial(dense_run, mine=MINILM)}
 
 
 def main(output_path: Path) -> None:
@@ -28,11 +30,10 @@ def main(output_path: Path) -> None:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         counts = write_python_docs(Path(folder) / "docs")
-        config = RunConfig(train_data="", output_dir=folder, device="cpu")
         collections = {split: read_collection(Path(folder) / "docs", split=split) for split in SPLITS}
         any_split = collections["test"]
         for name, rank in RANKINGS.items():
-            run = rank(any_split.passages, any_split.queries, config)
+            run = rank(any_split.passages, any_split.queries, NUM_RANKED)
             for split, collection in collections.items():
                 results[f"{name}, {split}"] = average(measure_run(collection.qrels, run, MEASURES))
             everything = {query_id: judged for c in collections.values() for query_id, judged in c.qrels.items()}

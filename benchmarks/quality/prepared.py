@@ -21,6 +21,7 @@ from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_run, write_run
 from sharprank.formats.writers import atomic_open, write_json, write_jsonl
 from sharprank.metrics.orders import best_first
+from sharprank.mining.config import MineConfig
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.first_stage import rank_first_stage
 from sharprank.records import Collection, Qrels, Run
@@ -130,8 +131,10 @@ def _python_docs(folder: Path) -> dict[str, int]:
     source = folder / "source"
     write_python_docs(source, seed=_SPLIT_SEED)
     config = RunConfig(train_data="", output_dir=str(source))
+    mine = MineConfig(input_file="", output_file="", model_name_or_path="minilm", dtype="auto")
+    mine.embedding_cache = str(source / "embeddings")
     for split in (VALIDATION, TEST):
-        rank_first_stage(config, str(source), split, path=source / f"{split}.trec")
+        rank_first_stage(config, mine, str(source), split, path=source / f"{split}.trec")
     whole = read_collection(source, split=TEST)
     splits = {split: read_collection(source, split=split).qrels for split in (VALIDATION, TEST)}
     rows = (dict(row.fields) for row in read_rows(Source(str(source / "train.jsonl"))))

@@ -22,3 +22,13 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"error: {self.problem}\n  fix: {self.fix}"
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a --seed that numpy's and torch's generators do not all take.
+
+    Raises:
+        UserError: it is negative, or has more than 32 bits.
+    """
+    if not 0 <= seed < 1 << 32:
+        raise UserError(f"--seed {seed} is no seed", fix=f"use a whole number from 0 to {(1 << 32) - 1}")

@@ -11,9 +11,19 @@ from sharprank.cli.mine import main as mine_main
 from sharprank.cli.options import parse
 from sharprank.cli.run import main
 from sharprank.cli.train import main as train_main
+from sharprank.evaluation.evaluate import read_task
+from sharprank.evaluation.rerank import score_candidates, with_tails
+from sharprank.formats.collections import read_collection
+from sharprank.formats.trec import read_run
 from sharprank.metrics.fusion import WEIGHTS
+from sharprank.metrics.orders import best_first
+from sharprank.metrics.ranking import measure_run
+from sharprank.models.bi_encoder import BiEncoder
+from sharprank.models.kinds import Asked
+from sharprank.models.scoring import PairScorer
 from sharprank.pipeline.config import RunConfig
 from sharprank.pipeline.run import make_plan
+from sharprank.retrieval.dense import dense_run
 
 
 @pytest.fixture
@@ -53,6 +63,7 @@ def test_it_mines_trains_evaluates_and_prints_first_stage_untrained_trained(word
 def test_a_second_run_does_nothing_again_and_prints_the_same(words, world, capsys):
     assert main(words) == 0
     first = capsys.readouterr().out
+    (world / "out" / "data" / "notes.txt").write_text("a file that nothing reads")
     before = {path: path.stat().st_mtime_ns for path in (world / "out").rglob("*") if path.is_file()}
     assert main(words) == 0
     assert capsys.readouterr().out == first
@@ -128,6 +139,7 @@ BAD = {
     "too long": (["--max_len", "1000"], "1000 is more than the 128 positions"),
     "unknown measure": (["--measures", "nDCQ@10"], "nDCQ@10"),
     "depth": (["--depth", "1"], "--depth 1"),
+    "seed": (["--seed", "-1"], "--seed -1"),
 }
 
 
@@ -203,6 +215,39 @@ def test_another_start_in_the_file_of_training_is_the_one_that_is_measured_untra
     assert plan.train[0].model_name_or_path == str(tiny_xlmr)
     assert plan.evaluations[0].model_name_or_path == [str(tiny_xlmr)]
     assert all(stage.trust_remote_code for stage in (*plan.evaluations, plan.validation))
+
+
+def test_what_the_file_of_mining_says_of_the_bi_encoder_holds_for_the_first_stage(words, world, tiny_bert, capsys):
+    words[words.index("--embedder_name_or_path") + 1] = str(tiny_bert)  # which does not say how it pools
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "does not say how its token states become one vector" in error and "--mine_config" in error
+    assert not (world / "out" / "data").exists()
+    said = {"pooling_method": "mean", "query_instruction_for_retrieval": "find the ", "embedder_query_max_length": 6}
+    (world / "mine.json").write_text(json.dumps(said))
+    assert main([*words, "--mine_config", str(world / "mine.json")]) == 0
+    encoder = BiEncoder.load(
+        str(tiny_bert), pooling="mean", query_instruction="find the ", query_max_length=6, device="cpu"
+    )
+    judged = read_collection(world / "out" / "data", split="test")
+    queries = {query_id: judged.queries[query_id] for query_id in judged.qrels}
+    expected = dense_run(encoder, judged.passages, queries, 100)
+    found = read_run(world / "out" / "dense.trec")
+    assert {q: list(scores) for q, scores in found.items()} == {q: best_first(scores) for q, scores in expected.items()}
+
+
+def test_the_head_that_is_trained_is_the_one_that_is_measured_untrained(words, world, tiny_encoder):
+    words[words.index("--model_name_or_path") + 1] = str(tiny_encoder)
+    (world / "train.json").write_text('{"pooling": "plain"}')
+    words += ["--train_config", str(world / "train.json")]
+    assert main(words) == 0
+    task = read_task(make_plan(parse(RunConfig, words, prog="sharprank run", description="")).evaluations[0])
+    scorer = PairScorer.load(
+        str(tiny_encoder), asked=Asked(pooling="plain"), max_length=64, seed=42, dtype="auto", device="cpu"
+    )
+    plain = with_tails(score_candidates(task, scorer), task)
+    untrained = json.loads((world / "out" / "untrained.json").read_text())["models"][0]["per_query"]
+    assert untrained == measure_run(task.qrels, plain, list(untrained))
 
 
 @pytest.mark.parametrize(

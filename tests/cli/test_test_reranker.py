@@ -53,6 +53,15 @@ def test_one_pair_and_no_negatives_are_measured_too(rows_path, tiny_bert, tmp_pa
     assert metrics["auc"] is None and metrics["mean_negative_score"] is None
 
 
+def test_changed_rows_are_no_reason_to_replace_the_output(rows_path, tiny_bert, tmp_path, capsys):
+    words = ["--model_path", str(tiny_bert), "--test_data", str(rows_path), "--output_file", str(tmp_path / "out.json")]
+    assert main(words) == 0 and main(words) == 0
+    rows_path.write_text(json.dumps(ROWS[0]) + "\n")
+    assert main(words) == 2
+    assert "was made from other data" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "True"]) == 0
+
+
 def test_another_models_output_is_not_replaced(rows_path, tiny_bert, tiny_xlmr, tmp_path, capsys):
     words = ["--test_data", str(rows_path), "--output_file", str(tmp_path / "out.json")]
     assert main(["--model_path", str(tiny_bert), *words]) == 0

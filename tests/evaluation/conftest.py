@@ -33,6 +33,7 @@ SCORERS: dict[str, Callable[[str, str], float]] = {
     "overlap": shared_words,
     "worse": lambda query, passage: -shared_words(query, passage),
     "untied": lambda query, passage: shared_words(query, passage) + len(passage) / 1000,
+    "sure": lambda query, passage: 100 + 50 * shared_words(query, passage),
     "constant": lambda query, passage: 0.25,
     "broken": lambda query, passage: float("nan") if "banana" in passage else 0.0,
 }

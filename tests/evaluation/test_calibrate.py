@@ -16,13 +16,14 @@ from sharprank.errors import UserError
 from sharprank.evaluation.calibrate import calibrate, fit
 from sharprank.evaluation.calibrate_config import CalibrateConfig
 from sharprank.evaluation.config import EvaluationConfig
+from sharprank.evaluation.evaluate import evaluate
 from sharprank.evaluation.rows import row_task
 from sharprank.formats.calibration import CALIBRATION_FILE, read_calibration
 from sharprank.metrics.calibration import fit_temperature_and_bias
 from sharprank.metrics.pairs import sigmoid
 from sharprank.records import TrainRow
 
-from .conftest import QRELS, write_collection, write_jsonl
+from .conftest import QRELS, config, write_collection, write_jsonl
 
 
 def drawn_task(num_queries: int = 200, shift: float = 4.0):
@@ -217,6 +218,25 @@ def test_a_named_calibration_is_refused_before_it_gives_wrong_probabilities(
     assert "no say in raw scores" in capsys.readouterr().err
 
 
+def test_the_calibrations_of_all_models_are_read_before_the_first_of_them_is_loaded(
+    model, validation, tiny_xlmr, tmp_path, prepare
+):
+    file = str(tmp_path / "c.json")
+    assert main(["-m", str(model), "-d", str(validation), "--output_file", file, "--device", "cpu"]) == 0
+    with pytest.raises(UserError, match="other weights than this model's"):
+        evaluate(config(validation, str(model), str(tiny_xlmr), calibration=[file, file]), prepare=prepare)
+    assert prepare.loaded == []
+
+
+def test_changed_data_are_no_reason_to_replace_a_file_that_was_named(model, validation, tmp_path, capsys):
+    words = ["-m", str(model), "-d", str(validation), "--output_file", str(tmp_path / "c.json"), "--device", "cpu"]
+    assert main(words) == 0 and main(words) == 0
+    validation.write_text("".join(validation.read_text().splitlines(keepends=True)[:-1]))
+    assert main(words) == 2
+    assert "was made from other data" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "True"]) == 0
+
+
 def test_calibrate_reads_as_evaluate_does():
     mine, theirs = CalibrateConfig.__dataclass_fields__, EvaluationConfig.__dataclass_fields__
     shared = [name for name in mine if name in theirs and name not in ("model_name_or_path", "data", "output_file")]
@@ -235,6 +255,7 @@ def test_calibrate_reads_as_evaluate_does():
         (["--output_file", "."], "is a folder"),
         (["-d", "no/such.jsonl"], "does not exist"),
         (["--depth", "0"], "--depth 0"),
+        (["--seed", "-1"], "--seed -1"),
     ],
 )
 def test_mistakes_exit_with_2_and_a_fix(model, validation, capsys, words, problem):

@@ -23,6 +23,8 @@ def test_the_defaults_are_accepted():
         ({"threshold": -0.1}, "--threshold -0.1"),
         ({"measures": ["nDCG@10", "nope"]}, "'nope'"),
         ({"measures": []}, "--measures"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 1 << 32}, "--seed 4294967296"),
         ({"model_name_or_path": []}, "-m"),
         ({"model_name_or_path": ["m", "m"]}, "m twice"),
         ({"dtype": "float8"}, "--dtype 'float8'"),

@@ -82,7 +82,7 @@ def test_only_shared_queries_count_and_the_others_are_told():
 def test_a_reranker_below_its_first_stage_is_shouted_and_one_below_the_baseline_as_loud_as_it_is_sure():
     high, low = [0.9] * 20, [0.8] * 20
     assert "BELOW the first stage bm25" in warnings_of(
-        contrast(Contestants(systems=[system("bm25", [1, 0.5], is_first_stage=True), system("b", [1, 0.4])]))
+        contrast(Contestants(systems=[system("bm25", [1, 0.5]), system("b", [1, 0.4], first_stage="bm25")]))
     )[0]  # fmt: skip
     assert warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.6])]))) == []
     quiet = warnings_of(contrast(Contestants(systems=[system("a", [1, 0.5]), system("b", [1, 0.4])])))
@@ -106,6 +106,25 @@ def test_files_of_one_first_stage_share_it(evaluated):
     assert first.per_query == document["first_stage"]["per_query"]
 
 
+def test_a_system_is_warned_of_below_the_first_stage_that_its_own_file_names_and_no_other(
+    evaluated, collection_path, run_path, prepare
+):
+    files = [evaluated / "overlap.json"]
+    for number, model in enumerate(("overlap", "worse")):  # the same file name, the second time a better first stage
+        better = evaluated / str(number) / "first.trec"
+        better.parent.mkdir()
+        write_run(better, {q: {p: float(v) for p, v in judged.items()} for q, judged in QRELS.items()}, tag="x")
+        files.append(evaluated / f"{number}.json")
+        evaluate(config(collection_path, model, run=str(better), output_file=str(files[-1])), prepare=prepare)
+    found = read(*files)
+    assert [(one.name, one.first_stage) for one in found.systems] == [
+        ("first.trec", None), ("overlap", "first.trec"),
+        ("first.trec (2)", None), ("overlap (2)", "first.trec (2)"), ("worse", "first.trec (2)"),
+    ]  # fmt: skip
+    pairs = {(pair.before, pair.after) for pair in contrast(found).pairs if pair.before_is_first_stage}
+    assert pairs == {(one.first_stage, one.name) for one in found.systems if one.first_stage}
+
+
 def test_models_of_the_same_name_are_told_apart(evaluated):
     (evaluated / "again").mkdir()
     (evaluated / "again" / "overlap.json").write_text((evaluated / "overlap.json").read_text())
@@ -117,6 +136,49 @@ def test_evaluations_of_other_data_are_refused_though_their_query_ids_are_alike(
     for name, word in (("a", "red"), ("b", "blue")):
         rows = write_jsonl(tmp_path / f"{name}.jsonl", [{"query": word, "pos": [word], "neg": ["x"]}])
         evaluate(config(rows, "overlap", output_file=str(tmp_path / f"{name}.json")), prepare=prepare)
+    with pytest.raises(UserError, match="made from other data"):
+        read(tmp_path / "a.json", tmp_path / "b.json")
+
+
+def change(path, *, is_old, **changes):
+    """Replace parts of an evaluation's file; an old one does not have the hash of its data either."""
+    document = json.loads(path.read_text()) | changes
+    if is_old:
+        del document["data"]["hash"]
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_changed_judgements_or_texts_are_other_data_though_most_files_are_the_same(
+    evaluated, collection_path, run_path, prepare, is_old
+):
+    judgements = collection_path / "qrels" / "test.tsv"
+    judgements.write_text(judgements.read_text().replace("q1\tp1\t2", "q1\tp1\t1"))
+    later = evaluated / "later.json"
+    evaluate(config(collection_path, "untied", run=str(run_path), output_file=str(later)), prepare=prepare)
+    change(later, is_old=is_old)
+    with pytest.raises(UserError, match=r"later\.json was made from other data than"):
+        read(evaluated / "overlap.json", later)
+
+
+def test_another_first_stage_and_a_moved_collection_are_no_other_data(
+    evaluated, collection_path, run_path, prepare, tmp_path
+):
+    collection_path.rename(tmp_path / "moved")
+    later = tmp_path / "later.json"
+    evaluate(config(tmp_path / "moved", "untied", output_file=str(later)), prepare=prepare)
+    assert len(read(evaluated / "overlap.json", later).systems) == 4
+    change(later, is_old=True)
+    assert len(read(evaluated / "overlap.json", later).systems) == 4
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_data_without_local_files_are_told_apart_as_well(tmp_path, prepare, is_old):
+    for name, word in (("a", "red"), ("b", "blue")):
+        rows = write_jsonl(tmp_path / f"{name}.jsonl", [{"query": "q", "pos": [word], "neg": ["x"]}])
+        output = tmp_path / f"{name}.json"
+        evaluate(config(rows, "overlap", output_file=str(output)), prepare=prepare)
+        change(output, is_old=is_old, inputs={}, settings={"data": "hub/set", "sub_data_name": name})
     with pytest.raises(UserError, match="made from other data"):
         read(tmp_path / "a.json", tmp_path / "b.json")
 
@@ -219,6 +281,17 @@ def test_the_command_writes_json_once_and_refuses_other_settings(evaluated, coll
     assert "| measure | before -> after |" in capsys.readouterr().out
 
 
+def test_the_command_on_a_changed_system_is_no_reason_to_replace_its_output(evaluated, collection_path, capsys):
+    words = [str(evaluated / "overlap.trec"), str(evaluated / "worse.trec"), "-d", str(collection_path)]
+    words += ["--output_file", str(evaluated / "out.json")]
+    assert main(words) == 0
+    (collection_path / "notes.txt").write_text("a file that nothing reads")
+    assert main(words) == 0
+    (evaluated / "worse.trec").write_text((evaluated / "overlap.trec").read_text())
+    assert main(words) == 2
+    assert "worse.trec is not as it was" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -227,6 +300,7 @@ def test_the_command_writes_json_once_and_refuses_other_settings(evaluated, coll
         (["a.json", "--data", "x", "--qrels", "y"], "both name judgements"),
         (["a.json", "--depths", "0"], "--depths 0"),
         (["a.json", "--worst", "-1"], "--worst -1"),
+        (["a.json", "--seed", "-1"], "--seed -1"),
         (["a.json", "--measures", "Nope@3"], "Nope@3"),
         (["no/such.json", "b.json"], "cannot be read"),
     ],

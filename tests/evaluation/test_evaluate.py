@@ -35,6 +35,11 @@ def test_rows_give_pooled_pair_measures_and_ranking_measures_with_chance(rows_pa
     assert result.chance["PairAccuracy"] == 0.5
 
 
+def test_auc_is_that_of_the_raw_scores_where_all_probabilities_are_1(rows_path, prepare):
+    (modest,), (sure,) = (evaluate(config(rows_path, name), prepare=prepare).models for name in ("overlap", "sure"))
+    assert sure.pairs["auc"] == modest.pairs["auc"] > 0.5
+
+
 def test_a_constant_scorer_gets_the_worst_case(rows_path, prepare):
     (model,) = evaluate(config(rows_path, "constant"), prepare=prepare).models
     assert model.measures["Hit@1"] == 0.0
@@ -151,6 +156,23 @@ def test_the_same_command_may_run_again_and_another_needs_overwrite(collection_p
         assert "--overwrite" in error.value.fix
     evaluate(config(collection_path, depth=1, overwrite=True, **outputs), prepare=prepare)
     assert json.loads((tmp_path / "out.json").read_text())["settings"]["depth"] == 1
+
+
+@pytest.mark.parametrize("output", ["output_file", "output_run"])
+def test_the_same_command_on_changed_data_needs_overwrite_and_loads_nothing(collection_path, prepare, tmp_path, output):
+    settings = config(collection_path, **{output: str(tmp_path / "out")})
+    evaluate(settings, prepare=prepare)
+    (collection_path / "notes.txt").write_text("a file that nothing reads")
+    evaluate(settings, prepare=prepare)
+    before = (tmp_path / "out").read_bytes()
+    judgements = collection_path / "qrels" / "test.tsv"
+    judgements.write_text(judgements.read_text().replace("q1\tp1\t2", "q1\tp1\t0"))
+    prepare.loaded.clear()
+    with pytest.raises(UserError, match=r"was made from other data: .*test\.tsv is not as it was"):
+        evaluate(settings, prepare=prepare)
+    assert prepare.loaded == [] and (tmp_path / "out").read_bytes() == before
+    settings.overwrite = True
+    evaluate(settings, prepare=prepare)
 
 
 def test_an_output_that_is_no_result_of_ours_is_not_overwritten(collection_path, prepare, tmp_path):

@@ -71,6 +71,15 @@ def test_a_page_shows_intervals_depths_and_how_long_one_query_takes(report, coll
     assert "queries timed" not in untimed.text and "model measure" in untimed.text
 
 
+def test_a_weight_of_the_first_stage_changes_neither_the_scores_shown_nor_their_calibration(
+    report, collection_path, run_path
+):
+    pages = [report(collection_path, run=str(run_path), first_stage_weight=weight).text for weight in (None, "0.5")]
+    assert "overlap + 0.5 first stage" in pages[1]
+    alone, fused = (re.findall(r"raw score.*?Is a probability one\?.*?ECE [\d.]+", page, re.DOTALL) for page in pages)
+    assert alone and alone == fused
+
+
 def test_several_models_each_have_their_part(report, collection_path, run_path):
     page = report(collection_path, "overlap", "untied", "constant", run=str(run_path))
     assert page.tags.count("svg") == 12

@@ -58,6 +58,13 @@ def test_a_file_is_read_whatever_split_is_the_default(folder):
     assert names(folder("a.jsonl") / "a.jsonl", default_split="test") == ["a.jsonl"]
 
 
+def test_a_file_has_no_split(folder):
+    root = folder("a.jsonl", "test.jsonl")
+    for path, subset in ((root / "a.jsonl", None), (root / "test.jsonl", None), (root, "a")):
+        with pytest.raises(UserError, match="is a file and has no split 'test'"):
+            names(path, subset, "test")
+
+
 def test_a_folder_laid_out_by_split_gives_the_default_split_and_says_so(folder, capsys):
     root = folder("data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "data/test.jsonl")
     assert names(root) == ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl"]

@@ -49,6 +49,12 @@ def test_a_single_pair_is_measured():
     assert pair_measures([1], [0.9])["precision"] == 1.0
 
 
+def test_raw_scores_order_pairs_that_are_all_probable():
+    scores = [60.0, 50.0, 40.0]
+    assert pair_measures([1, 0, 0], sigmoid(scores))["auc"] == 0.5
+    assert pair_measures([1, 0, 0], sigmoid(scores), scores=scores)["auc"] == 1.0
+
+
 def test_broken_calls_are_refused():
     with pytest.raises(ValueError, match="one length"):
         pair_measures([1, 0], [0.5])

@@ -138,6 +138,23 @@ def test_an_unknown_measure_is_refused_with_examples(name):
     assert "nDCG@10" in error.value.fix
 
 
+@pytest.mark.parametrize("name", ["Recall", "R", "P", "Precision", "Hit", "Success", "P(rel=2)"])
+def test_a_measure_without_its_depth_is_refused_with_one(name):
+    with pytest.raises(UserError, match="it needs cutoff") as error:
+        check_measures([name])
+    assert error.value.fix == f"give a depth: {name}@100"
+    check_measures([f"{name}@100"])
+
+
+@pytest.mark.parametrize("perl", ["there", "missing"])
+@pytest.mark.parametrize("name", ["Rprec@10", "Accuracy", "ERR@10", "NERR8@10", "IPrec"])
+def test_a_measure_that_cannot_be_computed_is_refused(name, perl, monkeypatch):
+    if perl == "missing":
+        monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match=f"measure '{name}'"):
+        check_measures([name])
+
+
 def test_two_names_of_one_measure_both_come_back():
     values = measure_run({"q": {"a": 1}}, {"q": {"a": 1.0}}, ["MAP", "AP"])
     assert values == {"MAP": {"q": 1.0}, "AP": {"q": 1.0}}

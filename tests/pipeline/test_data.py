@@ -54,6 +54,19 @@ def test_rows_of_one_query_become_one_judged_query(world):
     assert "nowhere" in collection.passages.values()
 
 
+def test_the_split_named_of_evaluation_rows_is_the_one_that_is_read(world):
+    for split in ("dev", "test"):
+        (world / "eval").mkdir(exist_ok=True)
+        (world / "eval" / f"{split}.jsonl").write_text(json.dumps({"query": split, "pos": ["here"]}) + "\n")
+    settings = config(world, eval_data=str(world / "eval"), eval_split="dev")
+    data = plan_data(settings)
+    prepare_data(settings, data)
+    assert "dev" in read_collection(data.collection, split="test").queries.values()
+    file = config(world, eval_data=str(world / "eval" / "dev.jsonl"), eval_split="dev", overwrite=True)
+    with pytest.raises(UserError, match="is a file and has no split 'dev'"):
+        prepare_data(file, plan_data(file))
+
+
 def rows_in(path) -> list[dict]:
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
@@ -119,6 +132,7 @@ def test_training_queries_that_are_measured_or_weighed_on_are_left_out_where_the
     prepare_data(settings, data)
     assert "5 queries of --train_data (5 rows) are measured on" in capsys.readouterr().err
     assert rows_in(data.train_data) == [*given[3:5], *given[7:]]
+    (Path(folder) / "notes.txt").write_text("a file that nothing reads")
     prepare_data(settings, data)
     assert "done before" in capsys.readouterr().err
     everything = config(world, eval_data=folder, eval_split="train", validation_split="test", overwrite=True)
@@ -126,6 +140,21 @@ def test_training_queries_that_are_measured_or_weighed_on_are_left_out_where_the
     Path(everything.train_data).write_text("".join(json.dumps(row) + "\n" for row in given[8:12]))
     with pytest.raises(UserError, match="all 4 queries of --train_data"):
         prepare_data(everything, plan_data(everything))
+
+
+@pytest.mark.parametrize("more", [{}, {"validation_split": "dev"}])
+@pytest.mark.parametrize(("file", "name"), [("corpus.jsonl", "p"), ("queries.jsonl", "q1"), ("qrels/test.tsv", "q0")])
+def test_a_collection_that_the_first_stage_could_not_rank_is_refused_before_anything_is_written(
+    world, more, file, name
+):
+    queries = [row["query"] for row in rows_in(world / "pairs.jsonl")]
+    folder = Path(collection_of(world / "judged", test=queries[:3], dev=queries[5:7]))
+    for path in [folder / file, *(folder / "qrels").iterdir()]:
+        path.write_text(path.read_text().replace(f'"{name}"', f'"{name} x"').replace(f"{name}\t", f"{name} x\t"))
+    settings = config(world, eval_data=str(folder), **more)
+    with pytest.raises(UserError, match=f"id '{name} x' cannot stand in a TREC run|judged queries have no text"):
+        prepare_data(settings, plan_data(settings))
+    assert not (world / "out" / "data" / "train.jsonl").exists()
 
 
 def test_other_settings_do_not_overwrite_the_data(world):

@@ -14,19 +14,21 @@ from sharprank.serving.config import RerankConfig
 class FakeScorer:
     """Scores a passage by the words it shares with the query; remembers its calls, and can fail at one of them."""
 
-    def __init__(self, fail_at: int | None = None) -> None:
+    def __init__(self, fail_at: int | None = None, *, scale: float = 1.0) -> None:
         self.calls: list[int] = []
-        self.fail_at = fail_at
+        self.fail_at, self.scale = fail_at, scale
 
-    def score_lists(self, queries, passages, *, normalize, windows):
+    def score_lists(self, queries, passages, *, windows):
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
         self.calls.append(len(queries))
-        lists = [
-            [float(len(set(query.split()) & set(text.split()))) - 1 for text in texts]
+        return [
+            [self.scale * (len(set(query.split()) & set(text.split())) - 1) for text in texts]
             for query, texts in zip(queries, passages, strict=True)
         ]
-        return [sigmoid(scores).tolist() for scores in lists] if normalize else lists
+
+    def probabilities(self, scores):
+        return sigmoid(scores)
 
 
 @pytest.fixture

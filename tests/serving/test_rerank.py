@@ -63,6 +63,25 @@ def test_top_k_gives_rankings_best_first_with_places_and_ids(rows_path, scorer):
     assert lines[2]["ranking"][0] == {"id": "t2", "index": 1, "score": 0.0, "passage": "tree"}
 
 
+def test_an_id_that_is_also_the_place_is_an_id(tmp_path, scorer):
+    row = {"query": "red", "documents": [{"id": 0, "text": "red"}, "blue"]}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    ranking = json.loads(printed(config(path, output_format="ranking", scores="raw"), scorer))["ranking"]
+    assert ranking == [
+        {"id": "0", "index": 0, "score": 0.0, "passage": "red"},
+        {"index": 1, "score": -1.0, "passage": "blue"},
+    ]
+
+
+@pytest.mark.parametrize("output_format", ["ranking", "trec"])
+def test_scores_so_large_that_their_probabilities_are_all_1_still_rank(tmp_path, output_format):
+    row = {"query": "a fast red dog", "documents": ["a dog", "a fast dog", "a fast red dog"]}
+    settings = config(write_jsonl(tmp_path / "rows.jsonl", [row]), output_format=output_format, top_k=1)
+    settings.scores = "probability"
+    found = printed(settings, FakeScorer(scale=50.0))
+    assert '"index": 2, "score": 1.0' in found or found == "1 Q0 2 1 1.0 model\n"
+
+
 def test_json_lines_can_become_a_run(rows_path, scorer, tmp_path):
     (tmp_path / "out.trec").write_text(printed(config(rows_path, output_format="trec"), scorer))
     run = read_run(tmp_path / "out.trec")
@@ -104,7 +123,21 @@ def test_each_line_of_stdin_is_answered_before_the_next_is_read(scorer):
 @pytest.mark.parametrize("array", [True, False])
 def test_a_json_document_on_stdin_is_read_as_well(scorer, indent, array):
     document = json.dumps(ROWS if array else ROWS[0], indent=indent).encode()
-    assert len(printed(config("-", output_format="list"), scorer, document).splitlines()) == (3 if array else 1)
+    for stdin in (document, b"\n \n" + document):
+        assert len(printed(config("-", output_format="list"), scorer, stdin).splitlines()) == (3 if array else 1)
+
+
+def test_a_document_with_one_object_a_line_is_a_document(scorer):
+    one = json.dumps([ROWS[0]]).encode()
+    assert len(printed(config("-"), scorer, b"[\n" + one[1:-1] + b"\n]\n").splitlines()) == 1
+
+
+@pytest.mark.parametrize(("damaged", "number"), [(b'{"query": "red", \n', 1), (b'\n{"query": "\xff"}\n', 2)])
+def test_a_damaged_first_line_of_stdin_is_skipped_as_any_other(scorer, damaged, number):
+    good = json.dumps(ROWS[0]).encode() + b"\n"
+    assert len(printed(config("-", on_bad_row="skip"), scorer, damaged + good * 2).splitlines()) == 2
+    with pytest.raises(UserError, match=f"<stdin>:{number}: malformed JSON"):
+        printed(config("-"), scorer, damaged + good)
 
 
 @pytest.mark.parametrize("line", [b"{", b"3", b'{"query": "\xff"}', b"[3]"])
@@ -209,6 +242,16 @@ def test_a_kill_between_the_statistics_and_the_output_leaves_no_output_of_other_
     assert output.read_text() == wanted
 
 
+def test_a_new_file_beside_the_texts_of_a_run_is_no_other_input(texts_folder, scorer):
+    settings = config(texts_folder, run=str(texts_folder / "first.trec"), output_file=str(texts_folder / "out.trec"))
+    assert rerank(settings, load=lambda _: scorer) == 2
+    assert rerank(settings, load=lambda _: pytest.fail("loaded")) == 0
+    queries = texts_folder / "queries.jsonl"
+    queries.write_text(queries.read_text().replace("red apple", "red fish"))
+    with pytest.raises(UserError, match="made with inputs"):
+        rerank(settings, load=lambda _: scorer)
+
+
 def test_a_journal_of_another_input_is_not_continued(tmp_path, rows_path, capsys):
     output = str(tmp_path / "out.jsonl")
     for fail_at in (0, None):
@@ -258,6 +301,20 @@ def test_a_query_id_twice_cannot_become_a_run(tmp_path, scorer):
     with pytest.raises(UserError, match="'q1' a second time"):
         printed(config(path, output_format="trec"), scorer)
     assert len(printed(config(path), scorer).splitlines()) == 2
+
+
+def test_scores_that_cannot_be_fused_are_answered_with_the_flag_that_helps():
+    asked = config("texts", run="x", first_stage_weight="0.5", output_format="ranking")
+    with pytest.raises(UserError, match="fused scores are no probabilities") as error:
+        asked.check()
+    assert error.value.fix == "use --scores raw, or no --first_stage_weight"
+    config("texts", run="x", first_stage_weight="0.5", output_format="ranking", scores="raw").check()
+
+
+def test_the_texts_of_a_run_without_a_run_are_answered_with_its_flag(texts_folder):
+    with pytest.raises(UserError, match="no run is named") as error:
+        rerank(config(texts_folder), load=lambda _: pytest.fail("loaded"))
+    assert "--run" in error.value.fix
 
 
 @pytest.mark.parametrize(

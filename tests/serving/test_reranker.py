@@ -186,6 +186,15 @@ def test_ranks_are_probabilities_when_asked(reranker):
     assert all(0 < r.score < 1 for r in probable)
 
 
+def test_scores_so_large_that_their_probabilities_are_all_1_still_rank():
+    class Sure:
+        def score(self, pairs, *, windows=None):
+            return np.array([float(passage) for _, passage in pairs], dtype=np.float32)
+
+    ranked = Reranker(Sure()).rank("how much", ["40", "60", "50"], normalize=True)
+    assert [(one.index, one.score) for one in ranked] == [(1, 1.0), (2, 1.0), (0, 1.0)]
+
+
 def test_threads_that_share_a_reranker_get_the_scores_of_one_thread(tiny_bert):
     from concurrent.futures import ThreadPoolExecutor
 

@@ -147,6 +147,7 @@ def test_the_command_prints_a_table_and_writes_json_and_a_picture(collection, tm
         (["--doc_ids", "ids.txt"], "use --judge llm"),
         (["--lambda1", "0", "--lambda2", "0", "--lambda3", "0"], "the weights sum to 0"),
         (["--num", "0"], "--num 0 is less than 1"),
+        (["--seed", "-1"], "--seed -1"),
         (["--split", "dev"], "no split 'dev'"),
     ],
 )

@@ -36,7 +36,9 @@ def test_short_documents_are_never_drawn_and_fewer_than_asked_is_said(tmp_path, 
     assert ids(out) == ["1"] and "only 1 of 2 documents" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--count", "0"], ["--min_length", "100000"], ["--show", "-1"], ["--output", "."]])
+@pytest.mark.parametrize(
+    "words", [["--count", "0"], ["--min_length", "100000"], ["--show", "-1"], ["--output", "."], ["--seed", "-1"]]
+)
 def test_what_cannot_be_drawn_is_refused(tmp_path, corpus, capsys, words):
     assert main(["--corpus", str(corpus), "--output", str(tmp_path / "ids.txt"), *words]) == 2
     assert "fix:" in capsys.readouterr().err and not (tmp_path / "ids.txt").exists()

@@ -265,6 +265,7 @@ def test_a_bi_encoder_can_find_the_negatives(run, tmp_path, tiny_encoder):
         (["--lambda1", "0", "--lambda2", "0", "--lambda3", "0"], "the weights sum to 0"),
         (["--lambda2", "-1"], "a weight is below 0"),
         (["--num_examples", "0"], "--num_examples 0 is less than 1"),
+        (["--seed", "-1"], "--seed -1"),
         (["--query_kinds", "title", "poem"], "--query_kinds poem"),
         (["--min_length", "90000"], "no document has 90000 characters"),
         (["--doc_ids_file", "nowhere.txt"], "nowhere.txt cannot be read"),

@@ -120,9 +120,10 @@ def test_the_best_checkpoint_is_what_the_start_is_mixed_into(words, tmp_path):
         (["--start_share", "1"], "--start_share 1.0 is no share"),
         (["--start_share", "-0.1"], "--start_share -0.1 is no share"),
         (["--start_share", "0.5", "--use_lora", "True"], "needs whole weights"),
+        (["--seed", "-1"], "--seed -1"),
     ],
 )
-def test_a_share_that_cannot_be_is_refused_with_a_way_out(more, message, words, capsys):
+def test_a_share_or_seed_that_cannot_be_is_refused_with_a_way_out(more, message, words, capsys):
     assert main(words("out", *more)) == 2
     said = capsys.readouterr().err
     assert message in said and "fix: " in said

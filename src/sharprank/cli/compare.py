@@ -25,8 +25,8 @@ def _compare(argv: Sequence[str]) -> None:
     config.check()
     from sharprank.evaluation.contrast import contrast, warnings_of
     from sharprank.evaluation.contrast_report import render_contrast
-    from sharprank.evaluation.systems import read_contestants
-    from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
+    from sharprank.evaluation.systems import input_paths, read_contestants
+    from sharprank.formats.writers import check_writable, refuse_other_inputs, refuse_other_settings, write_json
     from sharprank.progress import say
     from sharprank.provenance import describe_inputs, manifest
 
@@ -36,11 +36,13 @@ def _compare(argv: Sequence[str]) -> None:
         check_writable(path)
         refuse_other_settings(path, settings, manifest_path=path, overwrite=config.overwrite)
     contestants = read_contestants(config)
+    inputs = describe_inputs(input_paths(config)) if config.output_file else {}
+    if config.output_file:
+        refuse_other_inputs(config.output_file, inputs, manifest_path=config.output_file, overwrite=config.overwrite)
     result = contrast(contestants, depths=config.depths, seed=config.seed)
     for sentence in warnings_of(result):
         say(sentence)
     if config.output_file:
-        inputs = describe_inputs([*config.systems, *(path for path in (config.data, config.qrels) if path)])
         about = manifest(command=["sharprank", "compare", *argv], settings=settings, inputs=inputs)
         write_json(config.output_file, {**about, **result.as_json()})
     texts = {"queries": contestants.queries, "passages": contestants.passages}

@@ -22,7 +22,7 @@ from sharprank.evaluation.rows import read_row_task
 from sharprank.evaluation.scorers import prepare_scorer
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.calibration import CALIBRATION_FILE, calibration_content
-from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
+from sharprank.formats.writers import check_writable, refuse_other_inputs, refuse_other_settings, write_json
 from sharprank.metrics.calibration import (
     Bin,
     Calibration,
@@ -99,11 +99,14 @@ def calibrate(config: CalibrateConfig, *, prepare: Prepare = prepare_scorer) -> 
     place = _checked_place(config, settings)
     load = prepare(config.model_name_or_path, config.evaluation())
     task = _read(config)
+    inputs = describe_inputs(task.input_paths)
+    if config.output_file is not None and place is not None:
+        refuse_other_inputs(place, inputs, manifest_path=place, overwrite=config.overwrite)
     scores = score_candidates(task, load(), progress="scoring")
     result = fit(task, scores, precision=config.precision, recall=config.recall, seed=config.seed)
     if place is None:
         return result
-    about = manifest(command=["sharprank", "calibrate"], settings=settings, inputs=describe_inputs(task.input_paths))
+    about = manifest(command=["sharprank", "calibrate"], settings=settings, inputs=inputs)
     weights = weights_folder(config.model_name_or_path) or Path(config.model_name_or_path)
     write_json(place, {**calibration_content(result.calibration, weights), **result.as_json(), **about})
     return replace(result, path=str(place))

@@ -14,7 +14,7 @@ from pathlib import Path
 from sharprank.errors import UserError
 from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.task import RankingTask
-from sharprank.formats.collections import is_collection, read_collection
+from sharprank.formats.collections import collection_paths, is_collection, read_collection
 from sharprank.formats.trec import read_run
 from sharprank.metrics.orders import best_first
 from sharprank.records import Collection, Run
@@ -54,7 +54,8 @@ def read_collection_task(config: EvaluationConfig, folder: str) -> RankingTask:
         _check_run(collection, first_stage, config.run)
     task = collection_task(collection, first_stage, depth=config.depth, first_stage_name=name)
     title = f"{folder}, split {collection.split}: {task.title}"
-    return replace(task, title=title, input_paths=_input_paths(folder, config.run))
+    files = collection_paths(folder, split=config.split)
+    return replace(task, title=title, input_paths=[*files, config.run] if config.run else files)
 
 
 def collection_task(collection: Collection, first_stage: Run, *, depth: int, first_stage_name: str) -> RankingTask:
@@ -132,12 +133,3 @@ def _notes(counts: Mapping[str, int]) -> list[str]:
         "judged passages without text": "{} judged passages are not in corpus.jsonl: they count as never found",
     }
     return [text.format(f"{counts[name]:,}") for name, text in sentences.items() if counts[name]]
-
-
-def _input_paths(folder: str, run: str | None) -> list[str]:
-    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and _belongs(path, Path(folder))]
-    return [str(path) for path in files] + ([run] if run else [])
-
-
-def _belongs(path: Path, folder: Path) -> bool:
-    return path.name.startswith(("corpus.", "queries.", "qrels.")) or path.parent == folder / "qrels"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.metrics.ranking import check_measures
 
 
@@ -57,3 +57,4 @@ class CompareConfig:
         if self.measures is not None and not self.measures:
             raise UserError("--measures names no measure", fix="name some, or leave the flag out")
         check_measures(self.measures or ())
+        check_seed(self.seed)

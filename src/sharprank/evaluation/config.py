@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.formats.calibration import check_calibration
 from sharprank.formats.fusion import check_weight
 from sharprank.metrics.ranking import check_measures
@@ -100,6 +100,7 @@ class EvaluationConfig:
             UserError: naming the flag.
         """
         self._check_models()
+        check_seed(self.seed)
         check_measures(self.measures or ())
         if self.measures is not None and not self.measures:
             raise UserError("--measures names no measure", fix="name some, or leave the flag out")

@@ -156,11 +156,9 @@ def _on_shared_queries(systems: Sequence[System], measures: Sequence[str]) -> tu
     if not shared:
         raise UserError("the systems have no query in common", fix="evaluate them on the same queries")
     cut = [
-        System(
-            name=system.name,
+        replace(
+            system,
             per_query={name: {q: v for q, v in system.per_query[name].items() if q in shared} for name in measures},
-            run=system.run,
-            is_first_stage=system.is_first_stage,
         )
         for system in systems
     ]
@@ -177,7 +175,7 @@ def _pair(a: System, b: System, comparisons: Sequence[Comparison], qrels: Qrels,
         counts={name: wins_ties_losses(a.per_query[name], b.per_query[name]) for name in a.per_query},
         worse=regressions(a, b, qrels, headline),
         depths=depth_effect(a.run or {}, b.run or {}, qrels, headline, depths=depths) if reorders else {},
-        before_is_first_stage=a.is_first_stage,
+        before_is_first_stage=a.name == b.first_stage,
     )
 
 

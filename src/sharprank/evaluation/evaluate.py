@@ -7,14 +7,14 @@ The one function other stages and commands call is `evaluate`. It prints notes a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sharprank.evaluation.collection import collection_folder, read_collection_task
 from sharprank.evaluation.config import EvaluationConfig, model_names
 from sharprank.evaluation.contrast import depth_effect
 from sharprank.evaluation.fusion import first_stage_weights, fused
-from sharprank.evaluation.outputs import check_ids, check_outputs, write_outputs
+from sharprank.evaluation.outputs import check_inputs, check_outputs, check_run_ids, write_outputs
 from sharprank.evaluation.rerank import Scorer, labelled_scores, score_candidates, with_tails
 from sharprank.evaluation.result import EvaluationResult, ModelResult
 from sharprank.evaluation.rows import read_row_task
@@ -48,10 +48,11 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     """
     config.check()
     check_outputs(config)
-    weights = first_stage_weights(config)
+    weights, calibrations = first_stage_weights(config), _known_calibrations(config)
     loaders = [prepare(model, config) for model in config.model_name_or_path]
     task = read_task(config)
-    check_ids(config, task)
+    check_run_ids(config, task)
+    check_inputs(config, task)
     for note in task.notes:
         say(f"note: {note}")
     measures = tuple(dict.fromkeys(config.measures or _default_measures(task)))
@@ -59,7 +60,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
     chance = average(chance_levels(task.qrels, task.candidates, measures, tails=task.tails, seed=config.seed))
     names = model_names(config.model_name_or_path)
     models = [
-        _fused(_measured(config, task, load(), measures, name=name, path=path), task, weight)
+        _fused(_measured(config, task, load(), measures, name=name, path=path, known=calibrations), task, weight)
         for load, name, path, weight in zip(loaders, names, config.model_name_or_path, weights, strict=True)
     ]
     result = EvaluationResult(
@@ -72,6 +73,7 @@ def evaluate(config: EvaluationConfig, *, prepare: Prepare = prepare_scorer) -> 
         hardware=describe_hardware(config) if config.num_timed else "",
         counts=task.counts,
         notes=task.notes,
+        data_hash=task.judgements_hash,
     )
     _warn(result)
     write_outputs(config, result, task)
@@ -84,10 +86,27 @@ def read_task(config: EvaluationConfig) -> RankingTask:
     return read_row_task(config) if folder is None else read_collection_task(config, folder)
 
 
+def _known_calibrations(config: EvaluationConfig) -> dict[str, Calibration | None]:
+    """Of each model whose weights are here; those of the hub may come with loading, which shows what fits them."""
+    folders = {path: weights_folder(path) for path in config.model_name_or_path}
+    here = {path: folder for path, folder in folders.items() if folder and any(folder.glob("*.safetensors"))}
+    return {path: read_calibration(folder, file=config.calibration_of(path)) for path, folder in here.items()}
+
+
 def _measured(
-    config: EvaluationConfig, task: RankingTask, scorer: Scorer, measures: Sequence[str], *, name: str, path: str
+    config: EvaluationConfig,
+    task: RankingTask,
+    scorer: Scorer,
+    measures: Sequence[str],
+    *,
+    name: str,
+    path: str,
+    known: Mapping[str, Calibration | None],
 ) -> ModelResult:
-    calibration = read_calibration(weights_folder(path), file=config.calibration_of(path))
+    if path in known:
+        calibration = known[path]
+    else:
+        calibration = read_calibration(weights_folder(path), file=config.calibration_of(path))
     model = evaluate_model(task, scorer, measures, name=name, path=path, threshold=config.threshold)
     return replace(
         model,
@@ -128,6 +147,7 @@ def evaluate_model(
         path=path,
         per_query=measure_run(task.qrels, run, measures),
         run=run,
+        scores=scores,
         num_pairs=task.num_pairs,
         seconds=seconds,
         pairs=pairs,
@@ -157,7 +177,7 @@ def _pair_measures(task: RankingTask, scores: Run, threshold: float) -> tuple[di
     if task.pair_labels is None:
         return None, None
     labels, values = labelled_scores(task.pair_labels, scores)
-    return pair_measures(labels, sigmoid(values), threshold=threshold), why_undefined(labels)
+    return pair_measures(labels, sigmoid(values), threshold=threshold, scores=values), why_undefined(labels)
 
 
 def _at_fitted_threshold(task: RankingTask, scores: Run, calibration: Calibration | None) -> dict[str, float] | None:

@@ -16,7 +16,6 @@ from sharprank.metrics.fusion import fuse
 from sharprank.metrics.ranking import measure_run
 from sharprank.metrics.verdict import Verdict, judge
 from sharprank.models.minilm import weights_folder
-from sharprank.records import Run
 
 
 def first_stage_weights(config: EvaluationConfig) -> list[float | None]:
@@ -44,7 +43,7 @@ def verdict_on(task: RankingTask, model: ModelResult, *, seed: int = 0) -> Verdi
         model: its result on the same task.
         seed: of the paired tests.
     """
-    return judge(task.qrels, task.first_stage or {}, _heads(task, model), measures=tuple(model.per_query), seed=seed)
+    return judge(task.qrels, task.first_stage or {}, model.scores, measures=tuple(model.per_query), seed=seed)
 
 
 def fused(task: RankingTask, model: ModelResult, *, weight: float, seed: int = 0) -> ModelResult:
@@ -55,7 +54,7 @@ def fused(task: RankingTask, model: ModelResult, *, weight: float, seed: int = 0
         weight: of the first stage, 0 to 1.
         seed: of the paired tests.
     """
-    run = with_tails(fuse(task.first_stage or {}, _heads(task, model), weight), task)
+    run = with_tails(fuse(task.first_stage or {}, model.scores, weight), task)
     measures = list(model.per_query)
     per_query = measure_run(task.qrels, run, measures)
     first = measure_run(task.qrels, task.first_stage or {}, measures)
@@ -66,8 +65,3 @@ def fused(task: RankingTask, model: ModelResult, *, weight: float, seed: int = 0
         per_query=per_query,
         comparisons=compare(first, per_query, seed=seed),
     )
-
-
-def _heads(task: RankingTask, model: ModelResult) -> Run:
-    """The model's scores of the re-ranked candidates, without the tails behind them."""
-    return {query_id: {p: model.run[query_id][p] for p in ids} for query_id, ids in task.candidates.items()}

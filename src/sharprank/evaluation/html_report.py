@@ -22,7 +22,6 @@ from sharprank.metrics.calibration import expected_calibration_error, reliabilit
 from sharprank.metrics.compare import Comparison
 from sharprank.metrics.orders import best_first
 from sharprank.metrics.pairs import sigmoid
-from sharprank.records import Run
 
 NUM_WORST, NUM_OPEN = 10, 3
 """Queries listed, and how many of them are unfolded."""
@@ -175,12 +174,8 @@ def _scatter(before: Mapping[str, float], after: Mapping[str, float], headline: 
     )
 
 
-def _scored(model: ModelResult, task: RankingTask) -> Run:
-    return {q: {p: model.run[q][p] for p in ids} for q, ids in task.candidates.items()}
-
-
 def _distribution(model: ModelResult, task: RankingTask) -> str:
-    labels, values = labelled_scores(task.pair_labels or task.qrels, _scored(model, task))
+    labels, values = labelled_scores(task.pair_labels or task.qrels, model.scores)
     chart = histograms(values[labels > 0].tolist(), values[labels <= 0].tolist(), x_label="raw score")
     key = '<span class="key relevant"></span> relevant <span class="key other"></span> other'
     return figure(
@@ -189,7 +184,7 @@ def _distribution(model: ModelResult, task: RankingTask) -> str:
 
 
 def _calibration(model: ModelResult, task: RankingTask) -> str:
-    labels, values = labelled_scores(task.pair_labels or task.qrels, _scored(model, task))
+    labels, values = labelled_scores(task.pair_labels or task.qrels, model.scores)
     if not labels.size:
         return ""
     curves = [("plain", "sigmoid", sigmoid(values))]

@@ -16,8 +16,8 @@ from sharprank.evaluation.html_report import write_report
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.task import RankingTask
 from sharprank.formats.html.page import check_report
-from sharprank.formats.trec import write_run
-from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
+from sharprank.formats.trec import check_ids, write_run
+from sharprank.formats.writers import check_writable, refuse_other_inputs, refuse_other_settings, write_json
 from sharprank.provenance import describe_inputs, manifest
 
 
@@ -57,21 +57,31 @@ def check_outputs(config: EvaluationConfig) -> None:
         if Path(config.report).resolve() in {path.resolve() for path in [*runs, *result]}:
             raise UserError(f"--report and another output are both {config.report}", fix="give them different names")
         check_report(config.report, overwrite=config.overwrite)
-    for path, flag in [*((path, "--output_run") for path in runs), *((path, "--output_file") for path in result)]:
-        check_writable(path, flag=flag)
-        _refuse_others(path, config, manifest_path=path if flag == "--output_file" else _beside(path))
+    for path, manifest_path in _manifests(config):
+        check_writable(path, flag="--output_file" if path == manifest_path else "--output_run")
+        _refuse_others(path, config, manifest_path=manifest_path)
 
 
-def check_ids(config: EvaluationConfig, task: RankingTask) -> None:
+def _manifests(config: EvaluationConfig) -> list[tuple[Path, Path]]:
+    """The outputs, each with the file that says how it was made."""
+    runs = [(path, _beside(path)) for path in output_runs(config)]
+    return runs + ([(Path(config.output_file), Path(config.output_file))] if config.output_file else [])
+
+
+def check_inputs(config: EvaluationConfig, task: RankingTask) -> None:
+    """Refuse to replace what the same settings made from other data."""
+    for path, manifest_path in _manifests(config):
+        inputs = describe_inputs(task.input_paths)
+        refuse_other_inputs(path, inputs, manifest_path=manifest_path, overwrite=config.overwrite)
+
+
+def check_run_ids(config: EvaluationConfig, task: RankingTask) -> None:
     """Refuse ids with white space where a TREC run is to be written, which cannot hold them."""
     if config.output_run is None:
         return
     lists = [*task.candidates.values(), *task.tails.values()]
-    for name in [*task.candidates, *(passage_id for ids in lists for passage_id in ids)]:
-        if re.search(r"\s", name):
-            raise UserError(
-                f"id {name!r} cannot stand in a TREC run", fix="use ids without white space, or no --output_run"
-            )
+    names = [*task.candidates, *(passage_id for ids in lists for passage_id in ids)]
+    check_ids(names, fix="use ids without white space, or no --output_run")
 
 
 def write_outputs(config: EvaluationConfig, result: EvaluationResult, task: RankingTask) -> None:

@@ -12,7 +12,7 @@ from sharprank.evaluation.config import EvaluationConfig, as_in_evaluate, shared
 from sharprank.evaluation.evaluate import Prepare, evaluate
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.scorers import prepare_scorer
-from sharprank.formats.writers import check_writable, refuse_other_settings, write_json
+from sharprank.formats.writers import check_writable, refuse_other_inputs, refuse_other_settings, write_json
 from sharprank.provenance import describe_inputs, manifest
 
 MEASURES = ("PairAccuracy", "Hit@1", "MRR", "MAP", "nDCG@1", "nDCG@3", "nDCG@5", "nDCG@10")
@@ -54,10 +54,10 @@ def test_reranker(config: RerankerTestConfig, *, prepare: Prepare = prepare_scor
     config.evaluation().check()
     check_writable(config.output_file)
     refuse_other_settings(config.output_file, settings, manifest_path=config.output_file, overwrite=config.overwrite)
+    inputs = describe_inputs([config.test_data])
+    refuse_other_inputs(config.output_file, inputs, manifest_path=config.output_file, overwrite=config.overwrite)
     result = evaluate(config.evaluation(), prepare=prepare)
-    about = manifest(
-        command=["sharprank", "test_reranker"], settings=settings, inputs=describe_inputs([config.test_data])
-    )
+    about = manifest(command=["sharprank", "test_reranker"], settings=settings, inputs=inputs)
     write_json(config.output_file, {**_content(config, result), **about})
     return result
 

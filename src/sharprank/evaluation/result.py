@@ -30,6 +30,7 @@ class ModelResult:
         comparisons: against the first stage, one a measure; empty without one.
         depths: {depth: first measure if only so many passages had been re-ranked}; empty for rows.
         run: the re-ranked run.
+        scores: the model's raw scores of the re-ranked candidates, whatever `run` adds to them.
         num_pairs, seconds: what was scored, and how long it took (without loading), all queries together.
         latencies: seconds of single queries, each scored alone; empty where none was timed.
     """
@@ -43,6 +44,7 @@ class ModelResult:
     pairs: Mapping[str, float] | None = None
     why_no_auc: str | None = None
     mean_scores: Mapping[str, float] | None = None
+    scores: Run = field(default_factory=dict)
     calibration: Calibration | None = None
     at_fitted_threshold: Mapping[str, float] | None = None
     comparisons: Sequence[Comparison] = ()
@@ -91,6 +93,7 @@ class EvaluationResult:
         first_stage_name, first_stage: the run the candidates came from; None for rows.
         hardware: what it ran on, where it was timed.
         counts, notes: what was left out or is missing.
+        data_hash: of the judged queries' texts and their judgements.
     """
 
     title: str
@@ -102,6 +105,7 @@ class EvaluationResult:
     hardware: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    data_hash: str = ""
 
     def as_json(self, *, per_query: bool = False) -> dict[str, Any]:
         """Plain data; nan becomes null."""
@@ -112,7 +116,12 @@ class EvaluationResult:
                 first["per_query"] = self.first_stage
         return _without_nan(
             {
-                "data": {"title": self.title, "counts": dict(self.counts), "notes": list(self.notes)},
+                "data": {
+                    "title": self.title,
+                    "hash": self.data_hash,
+                    "counts": dict(self.counts),
+                    "notes": list(self.notes),
+                },
                 "measures": list(self.measures),
                 "chance": dict(self.chance),
                 "first_stage": first,

@@ -6,6 +6,7 @@ Imports torch only when called.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sharprank.evaluation.config import EvaluationConfig
 from sharprank.evaluation.rerank import Scorer
@@ -20,10 +21,19 @@ def prepare_scorer(name_or_path: str, config: EvaluationConfig) -> Callable[[], 
     """
     from sharprank.models.checkpoint import open_reranker
     from sharprank.models.devices import choose_device, choose_dtype
-    from sharprank.models.scoring import PairScorer
 
     choose_dtype(config.dtype, choose_device(config.device))
-    checkpoint = open_reranker(name_or_path, trust_remote_code=config.trust_remote_code)
+    return prepare_checkpoint(open_reranker(name_or_path, trust_remote_code=config.trust_remote_code), config)
+
+
+def prepare_checkpoint(checkpoint: Any, config: EvaluationConfig) -> Callable[[], Scorer]:
+    """The same for a `Checkpoint` that was opened, with a head and a prompt of the caller's choice.
+
+    Raises:
+        UserError: a length beyond the model.
+    """
+    from sharprank.models.scoring import PairScorer
+
     checkpoint.pair_tokenizer(config.max_length, flag="--max_length")
     return lambda: PairScorer.of(
         checkpoint,

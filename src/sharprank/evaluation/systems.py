@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.evaluation.compare_config import CompareConfig
-from sharprank.formats.collections import is_collection, read_collection
+from sharprank.formats.collections import collection_paths, is_collection, read_collection
 from sharprank.formats.trec import read_qrels, read_run
 from sharprank.metrics.ranking import DEFAULT_MEASURES, PerQuery, measure_run
 from sharprank.progress import say
@@ -28,12 +29,14 @@ class System:
         per_query: {measure: {query_id: value}}.
         run: its ranking, if it was read from a run.
         is_first_stage: it is what others re-rank, by its own file's word.
+        first_stage: name of the system that this one re-ranks, by its own file's word.
     """
 
     name: str
     per_query: PerQuery
     run: Run | None = None
     is_first_stage: bool = False
+    first_stage: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +66,21 @@ def read_contestants(config: CompareConfig) -> Contestants:
     systems: list[System] = []
     for path, document in documents.items():
         found = [_of_run(path, known, config)] if document is None else _of_evaluation(path, document, config)
-        systems += [system for system in found if not _is_there(system, systems)]
+        _add(systems, found)
     if len(systems) < 2:
         raise UserError(
             f"{', '.join(config.systems)} holds one system; a comparison needs two",
             fix="name a second file: sharprank compare A B",
         )
-    return replace(known, systems=_with_distinct_names(systems))
+    return replace(known, systems=systems)
+
+
+def input_paths(config: CompareConfig) -> list[str]:
+    """The files that `read_contestants` reads."""
+    judged = [config.qrels] if config.qrels else []
+    if config.data is not None and is_collection(config.data):
+        judged = collection_paths(config.data, split=config.split)
+    return [*config.systems, *judged]
 
 
 def _evaluation(path: str) -> dict[str, Any] | None:
@@ -98,13 +109,39 @@ def _evaluation(path: str) -> dict[str, Any] | None:
 
 
 def _refuse_other_data(documents: Mapping[str, dict[str, Any]]) -> None:
-    hashes = {path: set((document.get("inputs") or {}).values()) for path, document in documents.items()}
-    known = [(path, own) for path, own in hashes.items() if own]
-    for path, own in known[1:]:
-        if not own & known[0][1]:
+    first = next(iter(documents), "")
+    for path, document in documents.items():
+        if not _is_of_one_data(documents[first], document):
             raise UserError(
-                f"{path} was made from other data than {known[0][0]}", fix="compare evaluations of the same queries"
+                f"{path} was made from other data than {first}", fix="compare evaluations of the same queries"
             )
+
+
+def _is_of_one_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations judged the same queries alike; a file without a hash is told by its inputs."""
+    hashes = [(document.get("data") or {}).get("hash") for document in (one, other)]
+    if all(hashes):
+        return hashes[0] == hashes[1]
+    mine, others = _inputs(one), _inputs(other)
+    names = ("sub_data_name", "split") if mine and others else ("data", "sub_data_name", "split")
+    if any(_setting(one, name) != _setting(other, name) for name in names):
+        return False
+    if shared := mine.keys() & others.keys():
+        return all(mine[name] == others[name] for name in shared)
+    return mine == others or bool(set().union(*mine.values()) & set().union(*others.values()))
+
+
+def _setting(document: Mapping[str, Any], name: str) -> Any:
+    return (document.get("settings") or {}).get(name)
+
+
+def _inputs(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Hashes of the data files by their names; the first stage's run may be another."""
+    found: dict[str, set[str]] = {}
+    for path, value in (document.get("inputs") or {}).items():
+        if path != _setting(document, "run"):
+            found.setdefault(Path(path).name, set()).add(value)
+    return found
 
 
 def _judgements(config: CompareConfig, runs: Sequence[str]) -> Contestants:
@@ -168,16 +205,18 @@ def _chosen(per_query: Mapping[str, Any], measures: Sequence[str] | None, path: 
     return {name: {q: value for q, value in per_query[name].items() if value is not None} for name in names}
 
 
-def _is_there(system: System, systems: Sequence[System]) -> bool:
-    """The same first stage stands in every evaluation of it."""
-    return system.is_first_stage and any(s.is_first_stage and s.per_query == system.per_query for s in systems)
+def _add(systems: list[System], found: Sequence[System]) -> None:
+    """Add the systems of one file, each under a name of its own; a first stage that is there already stays one."""
+    first_stage: str | None = None
+    for system in found:
+        twins = [s for s in systems if s.is_first_stage and s.per_query == system.per_query and system.is_first_stage]
+        if not twins:
+            systems.append(replace(system, name=_distinct(system.name, systems), first_stage=first_stage))
+        if system.is_first_stage:
+            first_stage = (twins or systems)[-1].name
 
 
-def _with_distinct_names(systems: Sequence[System]) -> list[System]:
-    seen: dict[str, int] = {}
-    named = []
-    for system in systems:
-        seen[system.name] = seen.get(system.name, 0) + 1
-        again = seen[system.name]
-        named.append(system if again == 1 else replace(system, name=f"{system.name} ({again})"))
-    return named
+def _distinct(name: str, systems: Sequence[System]) -> str:
+    taken = {system.name for system in systems}
+    names = (name if again == 1 else f"{name} ({again})" for again in count(1))
+    return next(one for one in names if one not in taken)

@@ -5,6 +5,8 @@ Rows and collections both become a `RankingTask`; what follows (scoring, measure
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -45,3 +47,16 @@ class RankingTask:
     @property
     def num_pairs(self) -> int:
         return sum(map(len, self.candidates.values()))
+
+    @property
+    def judgements_hash(self) -> str:
+        """sha256 of the judged queries' texts and their judgements, so that what is paired by id is the same thing.
+
+        The ids of rows' passages are places in the file, so there the texts are hashed.
+        """
+        digest = hashlib.sha256()
+        for query_id, judged in sorted(self.qrels.items()):
+            names = judged if self.pair_labels is None else map(self.passages.__getitem__, judged)
+            judgements = sorted(zip(names, judged.values(), strict=True))
+            digest.update(json.dumps([query_id, self.queries[query_id], judgements]).encode())
+        return digest.hexdigest()

@@ -13,7 +13,7 @@ from sharprank.formats.pool import find_table, passage_id, passage_text, why_no_
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_qrels
 from sharprank.progress import say
-from sharprank.records import Collection, Passage
+from sharprank.records import Collection, Passage, Qrels
 
 _QRELS_NAME = re.compile(r"[^.].*\.(tsv|txt|qrels|trec)(\.gz)?", re.IGNORECASE)
 
@@ -31,6 +31,17 @@ def pool_path(path: str | None) -> str | None:
     """What is read of a pool: of a collection folder its corpus alone, so that its runs may come and go."""
     table = find_table(Path(path).expanduser(), "corpus") if path is not None and is_collection(path) else None
     return path if table is None else str(table)
+
+
+def text_paths(path: str | Path) -> list[str]:
+    """The files of a collection's texts that are read, as far as they are there: its corpus and its queries."""
+    tables = [find_table(Path(path).expanduser(), stem) for stem in ("corpus", "queries")]
+    return [str(table) for table in tables if table is not None]
+
+
+def collection_paths(path: str | Path, *, split: str | None = None) -> list[str]:
+    """The files that `read_collection` reads, so that all others in the folder may come and go."""
+    return [*text_paths(path), str(judgements_path(path, split=split))]
 
 
 def _qrels_files(folder: Path) -> dict[str, Path]:
@@ -54,17 +65,27 @@ def read_collection(path: str | Path, *, split: str | None = None) -> Collection
         UserError: an unknown split, an id twice, a query or passage without id, a judged query without text.
     """
     folder = Path(path).expanduser()
-    qrels_path, name = _qrels_of(folder, split)
-    qrels = read_qrels(qrels_path)
+    queries, qrels, name = read_judged(folder, split=split)
     passages = {passage.passage_id or "": passage.text for passage in iter_corpus(folder)}
-    queries = read_queries(folder)
+    return Collection(passages, queries, qrels, name)
+
+
+def read_judged(path: str | Path, *, split: str | None = None) -> tuple[dict[str, str], Qrels, str]:
+    """A collection without its corpus: queries by id, judgements, name of the split.
+
+    Raises:
+        UserError: an unknown split, an id twice, a query without id, a judged query without text.
+    """
+    folder = Path(path).expanduser()
+    qrels_path, name = _qrels_of(folder, split)
+    qrels, queries = read_qrels(qrels_path), read_queries(folder)
     missing = [query_id for query_id in qrels if query_id not in queries]
     if missing:
         raise UserError(
             f"{qrels_path}: {len(missing)} judged queries have no text in {folder}, first: {missing[0]}",
             fix="add them to queries.jsonl, or remove their judgements",
         )
-    return Collection(passages, queries, qrels, name)
+    return queries, qrels, name
 
 
 def judgements_path(path: str | Path, *, split: str | None = None) -> Path:

@@ -94,6 +94,8 @@ def _source_files(source: Source, path: Path, default_split: str | None) -> list
         raise UserError(f"{source.path} does not exist", fix="check the path")
     elif source.subset is not None:
         raise UserError(f"{path} is a file and has no subset {source.subset!r}", fix="leave the subset out")
+    if source.split is not None:
+        raise UserError(f"{path} is a file and has no split {source.split!r}", fix="leave the split out")
     if known_suffix(path) is None:
         raise unknown_ending(path)
     return [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from sharprank.errors import UserError
@@ -99,10 +99,19 @@ def run_lines(query_id: str, ranking: Mapping[str, float], *, tag: str) -> Itera
         yield f"{query_id} Q0 {passage_id} {rank} {scores[passage_id]!r} {tag}\n"
 
 
-def _check_line(query_id: str, passage_id: str, score: float) -> None:
-    for name in (query_id, passage_id):
+def check_ids(names: Iterable[str], *, fix: str = "use ids without white space") -> None:
+    """Refuse ids that a TREC run cannot hold.
+
+    Raises:
+        UserError: naming the first that is empty or has white space.
+    """
+    for name in names:
         if not name or re.search(r"\s", name):
-            raise UserError(f"id {name!r} cannot stand in a TREC run", fix="use ids without white space")
+            raise UserError(f"id {name!r} cannot stand in a TREC run", fix=fix)
+
+
+def _check_line(query_id: str, passage_id: str, score: float) -> None:
+    check_ids((query_id, passage_id))
     if not math.isfinite(score):
         raise UserError(
             f"the score of passage {passage_id} for query {query_id} is {score}", fix="use a model with finite scores"

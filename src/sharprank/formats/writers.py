@@ -239,7 +239,7 @@ def refuse_other_settings(
     output, manifest = Path(output_path), Path(manifest_path or f"{output_path}.stats.json")
     if overwrite or not output.exists():
         return "new"
-    before = _settings_in(manifest)
+    before = _part_of(manifest, "settings")
     if before is None:
         raise UserError(
             f"{output} exists, and no {manifest.name} beside it says how it was made",
@@ -253,6 +253,33 @@ def refuse_other_settings(
                 fix="name another output, set it as it was, or pass --overwrite True",
             )
     return "done"
+
+
+def refuse_other_inputs(
+    output_path: str | Path,
+    inputs: Mapping[str, str],
+    *,
+    manifest_path: str | Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Refuse to make an output of these settings again from other data, where settings name data and hold no hashes.
+
+    Args:
+        inputs: {path: sha256}, compared with `inputs` in the manifest.
+        manifest_path: the JSON file beside the output; default `<output>.stats.json`.
+
+    Raises:
+        UserError: the output exists, and a file was read for it that is another now, or is not read.
+    """
+    if overwrite or not Path(output_path).exists():
+        return
+    before = _part_of(Path(manifest_path or f"{output_path}.stats.json"), "inputs") or {}
+    for name in [*inputs, *sorted(before.keys() - inputs.keys())]:
+        if before.get(name) != inputs.get(name):
+            raise UserError(
+                f"{output_path} exists and was made from other data: {name} is not as it was",
+                fix="name another output, or pass --overwrite True",
+            )
 
 
 def is_made(
@@ -269,13 +296,13 @@ def is_made(
     return True
 
 
-def _settings_in(manifest: Path) -> dict[str, Any] | None:
+def _part_of(manifest: Path, name: str) -> dict[str, Any] | None:
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    settings = content.get("settings") if isinstance(content, dict) else None
-    return settings if isinstance(settings, dict) else None
+    part = content.get(name) if isinstance(content, dict) else None
+    return part if isinstance(part, dict) else None
 
 
 def _told(settings: Mapping[str, Any], name: str) -> str:

@@ -27,7 +27,9 @@ def sigmoid(scores: ArrayLike) -> np.ndarray:
     return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
-def pair_measures(labels: ArrayLike, probabilities: ArrayLike, *, threshold: float = 0.5) -> dict[str, float]:
+def pair_measures(
+    labels: ArrayLike, probabilities: ArrayLike, *, threshold: float = 0.5, scores: ArrayLike | None = None
+) -> dict[str, float]:
     """Precision, recall, F1 and AUC over all pairs at once, with scikit-learn's values for the empty cases.
 
     Nothing called positive: precision 0. No positive there: recall 0. One class only: AUC is nan
@@ -37,6 +39,8 @@ def pair_measures(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
         labels: [P], positive where greater than 0.
         probabilities: [P].
         threshold: a pair is called positive if its probability is greater.
+        scores: [P] raw scores, which order the pairs for AUC: of large ones every probability is 1. Default: the
+            probabilities.
 
     >>> pair_measures([1, 1, 0, 0], [0.9, 0.5, 0.6, 0.1])
     {'precision': 0.5, 'recall': 0.5, 'f1': 0.5, 'auc': 0.75}
@@ -49,7 +53,7 @@ def pair_measures(labels: ArrayLike, probabilities: ArrayLike, *, threshold: flo
         "precision": hits / num_called if num_called else 0.0,
         "recall": hits / num_positive if num_positive else 0.0,
         "f1": 2 * hits / (num_called + num_positive) if num_called + num_positive else 0.0,
-        "auc": _auc(positive, values),
+        "auc": _auc(positive, values if scores is None else _checked(labels, scores)[1]),
     }
 
 

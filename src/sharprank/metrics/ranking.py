@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,12 @@ from sharprank.records import Qrels, Run
 
 PAIR_ACCURACY = "PairAccuracy"
 DEFAULT_MEASURES = ("nDCG@10", "MRR@10", "MAP", "Hit@1")
+
+_NOT_COMPUTED = (
+    ValueError, NameError, TypeError, KeyError, RuntimeError, AssertionError, ZeroDivisionError, OSError,
+    subprocess.SubprocessError,
+)  # fmt: skip
+"""What ir-measures raises for a measure that it does not have, or cannot compute here, or not on any judgements."""
 
 PerQuery = dict[str, dict[str, float]]
 """{measure: {query_id: value}}"""
@@ -43,10 +50,15 @@ def parse_measure(name: str) -> Any:
     fix = f"use ir-measures names such as {', '.join(DEFAULT_MEASURES)}, Recall@100, P@5, AP(rel=2), or {PAIR_ACCURACY}"
     try:
         measure = ir_measures.parse_measure(re.sub(r"^Hit\b", "Success", name.strip()))
+        lacking = [key for key, info in measure.SUPPORTED_PARAMS.items() if info.required and key not in measure.params]
+        if lacking == ["cutoff"]:
+            fix = f"give a depth: {name.strip()}@100"
+        if lacking:
+            raise ValueError(f"it needs {', '.join(lacking)}")
         if int(measure.params.get("cutoff", 1)) < 1:
             raise ValueError("the cutoff must be at least 1")
         list(ir_measures.iter_calc([measure], {"q": {"p": 1}}, {"q": {"p": 1.0}}))
-    except (ValueError, NameError, TypeError, KeyError, RuntimeError) as error:
+    except _NOT_COMPUTED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"measure {name!r}: {reason}", fix=fix) from error
     return measure

@@ -36,6 +36,14 @@ _CHANGE_NO_BYTE = {
 }
 
 
+ENCODER_FLAGS = (
+    "model_name_or_path", "pooling_method", "query_instruction_for_retrieval",
+    "query_instruction_format_for_retrieval", "passage_instruction_for_retrieval", "embedder_query_max_length",
+    "embedder_passage_max_length", "dtype", "trust_remote_code",
+)  # fmt: skip
+"""What decides the bi-encoder's vectors."""
+
+
 def _flag(help_text: str, default: Any = None, *, aliases: list[str] | None = None) -> Any:
     metadata = {"help": help_text} | ({"aliases": aliases} if aliases else {})
     return field(default=default, metadata=metadata)

@@ -83,7 +83,7 @@ def _mine(config: MineConfig, load_encoder: LoadEncoder | None, ranks: Ranks) ->
     inputs = read_inputs(config, settings, cache, ranks)
     teacher = load_teacher(config, cache, ranks)
     how = _searching(config, cache, pool_size=len(inputs.pool), backend=backend, ranks=ranks)
-    searches = search_all(config, inputs, load_encoder or partial(_load_encoder, ranks=ranks), how)
+    searches = search_all(config, inputs, load_encoder or partial(encoder_of, ranks=ranks), how)
     if ranks.number == 0 or teacher is not None:  # with a teacher all ranks choose, so that each can score its share
         sources = sources_of(config, inputs, searches, k=how.k)
         if teacher is not None:
@@ -238,7 +238,12 @@ def _say_what_is_missing(stats: dict[str, Any], config: MineConfig) -> None:
         )
 
 
-def _load_encoder(config: MineConfig, *, ranks: Ranks = ALONE) -> Encoder:
+def encoder_of(config: MineConfig, *, ranks: Ranks = ALONE) -> Any:
+    """The `BiEncoder` that the flags name, reading texts as they say.
+
+    Raises:
+        UserError: see `BiEncoder.load`.
+    """
     from sharprank.models.bi_encoder import BiEncoder
     from sharprank.models.devices import device_of_rank
 

@@ -35,7 +35,7 @@ class RunConfig:
     eval_data: str | None = _flag(
         "rows or a collection folder to measure on; by default a share of the training queries is held out for it"
     )
-    eval_split: str | None = _flag("split of the evaluation collection (default: test)")
+    eval_split: str | None = _flag("split of the evaluation data (default: test)")
     held_out_share: float = _flag("share of the queries held out when there is no --eval_data", 0.2)
     validation_share: float = _flag("share of the remaining queries kept from training, to weigh the reranker by", 0.1)
     validation_split: str | None = _flag("split of the --eval_data collection to use for that instead")

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sharprank.errors import UserError
-from sharprank.formats.collections import is_collection, judgements_path, read_queries
+from sharprank.formats.collections import collection_paths, is_collection, iter_corpus, pool_path, read_judged
 from sharprank.formats.holdout import fold, hold_out
 from sharprank.formats.pool import read_passages
 from sharprank.formats.rows import BadRows, RowKeys, read_rows
 from sharprank.formats.sources import Source
-from sharprank.formats.trec import read_qrels
+from sharprank.formats.trec import check_ids
 from sharprank.formats.writers import atomic_open, refuse_other_settings, write_json, write_jsonl
 from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
@@ -72,7 +72,7 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
     """Keep training apart from what is measured, hold out queries, turn evaluation rows into a collection.
 
     Raises:
-        UserError: bad rows, or too few queries to hold some out.
+        UserError: bad rows, too few queries to hold some out, a collection that the first stage could not rank.
     """
     folder = _folder(config)
     settings = _settings(config)
@@ -82,6 +82,8 @@ def prepare_data(config: RunConfig, data: RunData) -> None:
     if refuse_other_settings(last, settings, manifest_path=about, overwrite=config.overwrite) == "done":
         say(f"{folder}: done before")
         return
+    if _measures_on_a_collection(config):
+        check_ids(passage.passage_id or "" for passage in iter_corpus(data.collection))
     write_json(about, manifest(command=["run"], settings=settings, inputs=settings["inputs"]))
     if only_trains:
         _write_training_rows(config, data)
@@ -95,11 +97,19 @@ def _folder(config: RunConfig) -> Path:
 
 def _settings(config: RunConfig) -> dict:
     names = ("train_data", "sub_data_name", "candidate_pool", "eval_data", "query_key", "positive_key", "negative_key")
-    paths = [path for path in (config.train_data, config.candidate_pool, config.eval_data) if path]
-    splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) else ()
+    paths = [path for path in (config.train_data, pool_path(config.candidate_pool), *_measured_paths(config)) if path]
+    splits = ("eval_split", "validation_split") if _measures_on_a_collection(config) or config.eval_split else ()
     shares = ("validation_share", "seed", *(("held_out_share",) if config.eval_data is None else ()))
     chosen = config.settings(*names, "on_bad_row", *(shares if config.validation_split is None else ()), *splits)
     return {**chosen, "inputs": describe_inputs(paths)}
+
+
+def _measured_paths(config: RunConfig) -> list[str]:
+    """What is read of --eval_data."""
+    if not _measures_on_a_collection(config):
+        return [config.eval_data] if config.eval_data else []
+    splits = [config.eval_split, *([config.validation_split] if config.validation_split else [])]
+    return [path for split in splits for path in collection_paths(str(config.eval_data), split=split)]
 
 
 def _write_training_rows(config: RunConfig, data: RunData) -> None:
@@ -111,9 +121,10 @@ def _write_training_rows(config: RunConfig, data: RunData) -> None:
 
 
 def _judged(folder: str, split: str | None) -> set[str]:
-    """The queries, folded, that a collection's split judges."""
-    queries, judged = read_queries(folder), read_qrels(judgements_path(folder, split=split))
-    return {fold(queries[query_id]) for query_id in judged if query_id in queries}
+    """The queries, folded, that a collection's split judges; the first stage is going to rank for each."""
+    queries, judged, _ = read_judged(folder, split=split)
+    check_ids(judged)
+    return {fold(queries[query_id]) for query_id in judged}
 
 
 def _kept_apart(rows: Iterable[TrainRow], measured: Set[str]) -> Iterator[TrainRow]:
@@ -150,7 +161,7 @@ def _write(config: RunConfig, folder: Path) -> None:
     elif _measures_on_a_collection(config):
         rows = _kept_apart(rows, _judged(str(config.eval_data), config.eval_split))
     else:
-        splits["test"] = list(_rows(config, config.eval_data, None, split="test"))
+        splits["test"] = list(_rows(config, config.eval_data, None, split="test", named=config.eval_split))
         rows = _kept_apart(rows, {fold(row.query) for row in splits["test"]})
     rows, splits["validation"] = hold_out(rows, share=config.validation_share, seed=config.seed)
     write_jsonl(folder / "train.jsonl", (dict(row.fields) for row in rows))
@@ -160,10 +171,12 @@ def _write(config: RunConfig, folder: Path) -> None:
     say(f"{len(rows):,} rows to train on; queries kept apart: {parts}; {num_passages:,} passages")
 
 
-def _rows(config: RunConfig, path: str, subset: str | None, *, split: str) -> Iterator[TrainRow]:
+def _rows(
+    config: RunConfig, path: str, subset: str | None, *, split: str, named: str | None = None
+) -> Iterator[TrainRow]:
     keys = RowKeys.of_flags(config)
     bad_rows = BadRows(config.on_bad_row)
-    yield from read_rows(Source(path, subset), keys=keys, bad_rows=bad_rows, default_split=split)
+    yield from read_rows(Source(path, subset, named), keys=keys, bad_rows=bad_rows, default_split=split)
     for reason, count in sorted(bad_rows.counts.items()):
         say(f"note: {count} rows of {path} skipped: {reason}")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from sharprank.formats.collections import read_collection
+from sharprank.formats.collections import collection_paths, read_collection
 from sharprank.formats.trec import write_run
 from sharprank.formats.writers import refuse_other_settings, write_json
+from sharprank.mining.config import ENCODER_FLAGS, MineConfig
 from sharprank.pipeline.config import RunConfig
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
@@ -17,14 +19,21 @@ NUM_RANKED = 100
 """Passages listed for each query; those beyond the re-ranked depth keep their places."""
 
 
-def rank_first_stage(config: RunConfig, folder: str, split: str | None, *, path: Path) -> None:
-    """Write the first stage's run for a split of a collection to `path` unless it is there."""
+def rank_first_stage(config: RunConfig, mine: MineConfig, folder: str, split: str | None, *, path: Path) -> None:
+    """Write the first stage's run for a split of a collection to `path` unless it is there.
+
+    Args:
+        mine: the flags of mining, whose bi-encoder is the dense first stage.
+    """
     about = path.with_name(f"{path.name}.json")
-    inputs = describe_inputs([folder])
+    inputs = describe_inputs(collection_paths(folder, split=split))
+    k = max(NUM_RANKED, config.depth)
+    is_dense = config.first_stage == "dense"
     settings = {
-        **config.settings("first_stage", "embedder_name_or_path", "dtype"),
+        **config.settings("first_stage"),
+        **{name: getattr(mine, name) for name in ENCODER_FLAGS if is_dense},
         "split": split,
-        "num_ranked": max(NUM_RANKED, config.depth),
+        "num_ranked": k,
         "inputs": inputs,
     }
     if refuse_other_settings(path, settings, manifest_path=about, overwrite=config.overwrite) == "done":
@@ -32,28 +41,27 @@ def rank_first_stage(config: RunConfig, folder: str, split: str | None, *, path:
         return
     collection = read_collection(folder, split=split)
     queries = {query_id: collection.queries[query_id] for query_id in collection.qrels}
-    rank = bm25_run if config.first_stage == "bm25" else dense_run
-    write_run(path, rank(collection.passages, queries, config), tag=config.first_stage)
+    rank = partial(dense_run, mine=mine) if is_dense else bm25_run
+    write_run(path, rank(collection.passages, queries, k), tag=config.first_stage)
     write_json(about, manifest(command=["run"], settings=settings, inputs=inputs))
 
 
-def bm25_run(passages: Mapping[str, str], queries: Mapping[str, str], config: RunConfig) -> Run:
-    """BM25's best passages for each query."""
+def bm25_run(passages: Mapping[str, str], queries: Mapping[str, str], k: int) -> Run:
+    """BM25's k best passages for each query."""
     from sharprank.retrieval.bm25 import BM25
 
-    return BM25(passages).search(queries, max(NUM_RANKED, config.depth))
+    return BM25(passages).search(queries, k)
 
 
-def dense_run(passages: Mapping[str, str], queries: Mapping[str, str], config: RunConfig) -> Run:
-    """The bi-encoder's best passages for each query; vectors that mining left behind are used again."""
-    from sharprank.models.bi_encoder import BiEncoder
+def dense_run(passages: Mapping[str, str], queries: Mapping[str, str], k: int, *, mine: MineConfig) -> Run:
+    """The k best passages for each query of the bi-encoder that mines; vectors it left behind are used again."""
+    from sharprank.mining.mine import encoder_of
     from sharprank.retrieval import dense
 
-    encoder = BiEncoder.load(config.embedder_name_or_path, device=config.device, dtype=config.dtype)
-    store = dense.passage_store(encoder, embedding_cache(config))
-    return dense.dense_run(encoder, passages, queries, max(NUM_RANKED, config.depth), store=store)
+    encoder = encoder_of(mine)
+    return dense.dense_run(encoder, passages, queries, k, store=dense.passage_store(encoder, mine.embedding_cache))
 
 
 def embedding_cache(config: RunConfig) -> Path:
-    """Where mining and searching keep their vectors."""
+    """Where mining and searching keep their vectors, unless mining is told otherwise."""
     return config.folder / "embeddings"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sharprank.cli.options import flags_in_file, parse
 from sharprank.errors import UserError
+from sharprank.formats.collections import collection_paths
 from sharprank.formats.fusion import FUSION_FILE, write_fusion
 from sharprank.formats.writers import atomic_open, write_json
 from sharprank.metrics.verdict import Verdict, recommend
@@ -80,8 +81,8 @@ def run(config: RunConfig) -> str:
     say("3/5 training")
     train(*plan.train)
     say("4/5 first stage")
-    rank_first_stage(config, plan.data.collection, plan.data.split, path=plan.first_stage)
-    rank_first_stage(config, *plan.data.validation, path=Path(plan.validation.run))
+    rank_first_stage(config, plan.mine, plan.data.collection, plan.data.split, path=plan.first_stage)
+    rank_first_stage(config, plan.mine, *plan.data.validation, path=Path(plan.validation.run))
     say("5/5 evaluating")
     return _report(config, plan)
 
@@ -135,27 +136,53 @@ def make_plan(config: RunConfig) -> Plan:
 
 def _check_models(config: RunConfig, mine: Any, options: Any, rows: Any) -> None:
     """All models are there, and the pair length fits the reranker: known now, not after an hour of mining."""
+    from sharprank.mining.offers import encoder_configs
+
+    own = [mine] if config.first_stage == "dense" else []
+    for bi_encoder in [*own, *(flags for _, flags in encoder_configs(mine))]:
+        _check_bi_encoder(bi_encoder)
+    options.open().pair_tokenizer(rows.max_len)
+
+
+def _check_bi_encoder(mine: Any) -> None:
+    from sharprank.models.encoder_config import read_encoder_config
     from sharprank.models.minilm import resolve_model
 
-    for bi_encoder in dict.fromkeys((config.embedder_name_or_path, mine.model_name_or_path)):
-        resolve_model(bi_encoder)
-    options.open().pair_tokenizer(rows.max_len)
+    folder = resolve_model(mine.model_name_or_path)
+    try:
+        read_encoder_config(
+            folder,
+            name=mine.model_name_or_path,
+            pooling=mine.pooling_method,
+            query_instruction=mine.query_instruction_for_retrieval,
+            query_format=mine.query_instruction_format_for_retrieval,
+            passage_instruction=mine.passage_instruction_for_retrieval,
+            cache_dir=mine.cache_dir,
+        )
+    except UserError as error:
+        raise UserError(error.problem, fix=f"{error.fix}; flags of mining go into the file of --mine_config") from error
 
 
 def _report(config: RunConfig, plan: Plan) -> str:
     """Measure the model before and after training, unless the report on just these and its weight are there."""
     from sharprank.evaluation.evaluate import evaluate, read_task
     from sharprank.evaluation.fusion import fused
+    from sharprank.evaluation.scorers import prepare_checkpoint
 
     path, about = config.folder / "report.txt", config.folder / "report.json"
     weights = sorted(plan.reranker.glob("*.safetensors"))
-    inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, plan.data.collection])
-    settings = {"untrained": plan.evaluations[0].settings(), "inputs": inputs}
+    judged = [(plan.data.collection, plan.data.split), plan.data.validation]
+    read = [path for folder, split in judged for path in collection_paths(folder, split=split)]
+    inputs = describe_inputs([plan.first_stage, plan.validation.run, *weights, *read])
+    start = plan.train[0]
+    used = {**asdict(start.asked()), "config_name": start.config_name, "tokenizer_name": start.tokenizer_name}
+    settings = {"untrained": {**plan.evaluations[0].settings(), **used}, "inputs": inputs}
     if not config.overwrite and path.is_file() and _is_about(about, {"settings": settings, **_fusion_file(plan)}):
         say(f"{path}: done before")
         return path.read_text(encoding="utf-8").rstrip("\n")
     verdict = _verdict(config, plan)
-    untrained, trained = (evaluate(evaluation) for evaluation in plan.evaluations)
+    untrained = evaluate(plan.evaluations[0], prepare=lambda _, one: prepare_checkpoint(start.open(), one))
+    trained = evaluate(plan.evaluations[1])
     together = fused(read_task(plan.evaluations[1]), trained.models[0], weight=verdict.fit.weight, seed=config.seed)
     text = render(untrained, trained, together) + "\n" + recommend(verdict)
     with atomic_open(path) as file:

@@ -11,27 +11,40 @@ from sharprank.metrics.orders import best_first, with_tail
 from sharprank.serving.requests import Request
 
 
-def answer(request: Request, scores: Sequence[float], *, output_format: str, top_k: int | None, tag: str) -> str:
+def answer(
+    request: Request,
+    scores: Sequence[float],
+    shown: Sequence[float],
+    *,
+    output_format: str,
+    top_k: int | None,
+    tag: str,
+) -> str:
     """The text for one query, with its line feed.
 
     Args:
-        scores: one a passage, in input order.
+        scores: raw, one a passage, in input order; they alone order the passages, since large ones all have
+            probability 1.
+        shown: what is written: they, or their probabilities.
         output_format: list, rows, ranking or trec.
         top_k: how many a ranking or a run keeps.
         tag: last column of a TREC run.
     """
     if output_format == "list":
-        return str([float(score) for score in scores]) + "\n"
+        return str([float(score) for score in shown]) + "\n"
     if output_format == "rows":
         named = {"query_id": request.query_id, "query": request.query, "passage_ids": list(request.passage_ids)}
-        return json_line({**(request.fields or named), "scores": list(scores)}) + "\n"
+        return json_line({**(request.fields or named), "scores": list(shown)}) + "\n"
     if output_format == "ranking":
-        ranking = [_ranked(request, index, scores[index]) for index in _order(scores)[:top_k]]
+        ranking = [_ranked(request, index, shown[index]) for index in _order(scores)[:top_k]]
         return json_line({"query_id": request.query_id, "query": request.query, "ranking": ranking}) + "\n"
-    by_id = dict(zip(request.passage_ids, scores, strict=True))
-    by_id = with_tail(by_id, request.tail, request.first_scores)
-    kept = {passage_id: by_id[passage_id] for passage_id in best_first(by_id)[:top_k]}
-    return "".join(run_lines(request.query_id, kept, tag=tag))
+    best = best_first(_with_tail(request, scores))[:top_k]
+    by_id = _with_tail(request, shown)
+    return "".join(run_lines(request.query_id, {passage_id: by_id[passage_id] for passage_id in best}, tag=tag))
+
+
+def _with_tail(request: Request, scores: Sequence[float]) -> dict[str, float]:
+    return with_tail(dict(zip(request.passage_ids, scores, strict=True)), request.tail, request.first_scores)
 
 
 def _order(scores: Sequence[float]) -> list[int]:
@@ -41,5 +54,5 @@ def _order(scores: Sequence[float]) -> list[int]:
 
 def _ranked(request: Request, index: int, score: float) -> dict[str, Any]:
     found = {"index": index, "score": score, "passage": request.passages[index]}
-    own_id = request.passage_ids[index]
-    return found if own_id == str(index) else {"id": own_id, **found}
+    own_id = request.given_ids[index]
+    return found if own_id is None else {"id": own_id, **found}

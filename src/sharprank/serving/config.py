@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.calibration import check_calibration
+from sharprank.formats.collections import text_paths
 from sharprank.formats.fusion import check_weight
 
 STDIN = "-"
@@ -104,6 +105,11 @@ class RerankConfig:
             )
         if self.run is not None and self.data == STDIN:
             raise UserError("--run needs texts, and --data is stdin", fix="name the folder with corpus and queries")
+        if self.run is None and len(text_paths(self.data)) == 2:
+            raise UserError(
+                f"--data {self.data} holds the texts of a run, and no run is named",
+                fix="add --run FILE, or name objects with a query and its passages",
+            )
         if self.depth is not None and self.run is None:
             raise UserError("--depth belongs to --run", fix="leave it out, or use --top_k")
         self._check_fusion()
@@ -119,7 +125,7 @@ class RerankConfig:
         if self.run is None:
             raise UserError("--first_stage_weight belongs to --run", fix="leave it out, or name the run")
         if self.gives_probabilities:
-            raise UserError("fused scores are no probabilities", fix="leave out --first_stage_weight, or --scores")
+            raise UserError("fused scores are no probabilities", fix="use --scores raw, or no --first_stage_weight")
 
     @property
     def format(self) -> str:

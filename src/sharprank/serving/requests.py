@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +33,7 @@ class Request:
     """One query and its passages.
 
     Attributes:
-        passage_ids: one a passage: as given, or the 0-based place.
+        given_ids: one a passage, None where it has none.
         fields: the object as it was read; empty for a run.
         tail, first_scores: of a run, the passages beyond the re-ranked depth, and all its scores.
     """
@@ -40,10 +41,15 @@ class Request:
     query_id: str
     query: str
     passages: Sequence[str]
-    passage_ids: Sequence[str]
+    given_ids: Sequence[str | None]
     fields: Mapping[str, Any] = field(default_factory=dict)
     tail: Sequence[str] = ()
     first_scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def passage_ids(self) -> list[str]:
+        """One a passage: as given, or the 0-based place."""
+        return _or_places(self.given_ids)
 
 
 def read_requests(config: RerankConfig, bad_rows: BadRows, *, stdin: BinaryIO | None = None) -> Iterator[Request]:
@@ -66,26 +72,42 @@ def read_requests(config: RerankConfig, bad_rows: BadRows, *, stdin: BinaryIO | 
 
 
 def _stdin_records(stdin: BinaryIO, bad_rows: BadRows) -> Iterator[Record]:
-    """JSON lines as they come; or, when the first line is no whole value, one JSON document of objects."""
+    """JSON lines as they come; or, when neither the first nor the second is whole, one JSON document of objects."""
     lines = io.TextIOWrapper(stdin, encoding="utf-8-sig", errors="surrogateescape")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    head = list(islice(numbered, 1))
+    if head and not _is_whole(head[0][1]):
+        head += islice(numbered, 1)
+        if _begins_document([line for _, line in head]):
+            yield from _document("".join(line for _, line in head) + lines.read())
+            return
+    for number, line in chain(head, numbered):
         place = Place("<stdin>", number)
         try:
             value = _loaded(line)
         except ValueError as error:
-            if number == 1:
-                yield from _document(line + lines.read())
-                return
             bad_rows.reject(place, f"malformed JSON: {error}", fix="write one object a line", reason="malformed JSON")
             continue
         if isinstance(value, dict):
             yield Record(value, place)
-        elif isinstance(value, list) and number == 1:
+        elif isinstance(value, list) and number == head[0][0]:
             yield from _objects(value)
         else:
             bad_rows.reject(place, "not an object", fix="write one object a line", reason="not an object")
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        _loaded(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _begins_document(head: Sequence[str]) -> bool:
+    """Whether a first line that is not whole begins a document, rather than being a damaged one before whole ones."""
+    objects = [line for line in head[1:] if line.lstrip().startswith("{") and _is_whole(line)]
+    return head[0].lstrip().startswith("[") or not objects
 
 
 def _document(text: str) -> Iterator[Record]:
@@ -129,7 +151,7 @@ def _request(record: Record, number: int, config: RerankConfig, bad_rows: BadRow
         passages, ids = _passages(record.fields, config.passages_key)
         name = next((record.fields[key] for key in _QUERY_ID_KEYS if key in record.fields), None)
         query_id = str(name) if name is not None else passage_id(record.fields) or str(number)
-        return Request(query_id=query_id, query=query, passages=passages, passage_ids=ids, fields=record.fields)
+        return Request(query_id=query_id, query=query, passages=passages, given_ids=ids, fields=record.fields)
     except _Bad as bad:
         bad_rows.reject(record.place, bad.problem, fix=bad.fix, reason=bad.reason)
         return None
@@ -144,7 +166,7 @@ def _query(fields: Mapping[str, Any], key: str) -> str:
     return query
 
 
-def _passages(fields: Mapping[str, Any], key: str | None) -> tuple[list[str], list[str]]:
+def _passages(fields: Mapping[str, Any], key: str | None) -> tuple[list[str], list[str | None]]:
     names = [name for name in ((key,) if key else PASSAGE_KEYS) if name in fields]
     if not names:
         wanted = repr(key) if key else f"with passages: {', '.join(PASSAGE_KEYS)}"
@@ -161,11 +183,16 @@ def _passages(fields: Mapping[str, Any], key: str | None) -> tuple[list[str], li
             problem = f"{names[0]}[{place}] is {shown(value)}, not a text"
             raise _Bad(problem, fix="give every passage its text", reason="passage without text")
         texts.append(text)
-        ids.append((passage_id(value) if isinstance(value, dict) else None) or str(place))
-    twice = next((one for one in ids if ids.count(one) > 1), None) if len(set(ids)) < len(ids) else None
+        ids.append(passage_id(value) if isinstance(value, dict) else None)
+    named = _or_places(ids)
+    twice = next((one for one in named if named.count(one) > 1), None) if len(set(named)) < len(named) else None
     if twice is not None:
         raise _Bad(f"{names[0]!r} has id {twice!r} twice", fix="give every passage its own id", reason="an id twice")
     return texts, ids
+
+
+def _or_places(ids: Sequence[str | None]) -> list[str]:
+    return [str(place) if one is None else one for place, one in enumerate(ids)]
 
 
 def _there(fields: Mapping[str, Any]) -> str:
@@ -200,7 +227,7 @@ def _requests_of_run(run_path: str, folder: str, *, depth: int | None) -> Iterat
             query_id=query_id,
             query=queries[query_id],
             passages=[texts[name] for name in head],
-            passage_ids=head,
+            given_ids=head,
             tail=ids[len(head) :],
             first_scores=scores,
         )

@@ -1,6 +1,6 @@
 """The rerank stage: requests in, answers out, a batch of queries at a time, so that input of any size fits in memory.
 
-Knows models only by `score_lists`.
+Knows models only by `score_lists` and `probabilities`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
+from sharprank.formats.collections import text_paths
 from sharprank.formats.fusion import weight_beside
 from sharprank.formats.journal import Journal
 from sharprank.formats.writers import check_writable, is_made
@@ -31,7 +32,9 @@ PAIRS_AT_ONCE = 4096
 class ListScorer(Protocol):
     """What scores lists of passages; `Reranker` does."""
 
-    def score_lists(self, queries: Any, passages: Any, *, normalize: bool, windows: WindowRule | None) -> Any: ...
+    def score_lists(self, queries: Any, passages: Any, *, windows: WindowRule | None) -> Any: ...
+
+    def probabilities(self, scores: Any) -> Any: ...
 
 
 Load = Callable[[RerankConfig], ListScorer]
@@ -92,7 +95,8 @@ def rerank(
 def _to_file(config: RerankConfig, bad_rows: BadRows, load: Load) -> int:
     output = Path(config.output_file or "")
     check_writable(output)
-    files = [config.data, config.run, config.calibration, config.model_name_or_path]
+    texts = [config.data] if config.run is None else text_paths(config.data)
+    files = [*texts, config.run, config.calibration, config.model_name_or_path]
     inputs = describe_inputs([path for path in files if path])
     settings = {**config.settings(), "inputs": inputs}
     if is_made(output, settings, overwrite=config.overwrite):
@@ -134,14 +138,16 @@ def _answers(config: RerankConfig, requests: Iterable[Request], load: Load) -> I
             lists = scorer.score_lists(
                 [request.query for request in batch],
                 [request.passages for request in batch],
-                normalize=config.gives_probabilities,
                 windows=windows,
             )
             bar.update(len(batch))
             fused = [_fused(request, scores, weight) for request, scores in zip(batch, lists, strict=True)]
+            shown = [
+                scorer.probabilities(scores).tolist() if config.gives_probabilities else scores for scores in fused
+            ]
             yield [
-                answer(request, scores, output_format=config.format, top_k=config.top_k, tag=tag)
-                for request, scores in zip(batch, fused, strict=True)
+                answer(*one, output_format=config.format, top_k=config.top_k, tag=tag)
+                for one in zip(batch, fused, shown, strict=True)
             ]
 
 

@@ -180,7 +180,8 @@ class Reranker:
         weight = self._weight_beside(normalize=normalize)
         check_first_stage(first_stage_scores, num_passages=len(_texts(passages)))
         scores = self.score_lists([query], [passages], windows=windows)[0]
-        return _best(fuse_scores(first_stage_scores, scores, weight), passages)[:top_k]
+        fused = fuse_scores(first_stage_scores, scores, weight)
+        return _best(fused, passages, fused)[:top_k]
 
     def _weight_beside(self, *, normalize: bool) -> float:
         """What the first stage's scores count, checked before anything is scored."""
@@ -202,8 +203,9 @@ class Reranker:
     ) -> list[list[RankedPassage]]:
         """`rank` for many queries in one call."""
         _check_top_k(top_k)
-        lists = self.score_lists(queries, passages, normalize=normalize, windows=windows)
-        return [_best(scores, texts)[:top_k] for scores, texts in zip(lists, passages, strict=True)]
+        lists = self.score_lists(queries, passages, windows=windows)
+        shown = [self.probabilities(scores).tolist() if normalize else scores for scores in lists]
+        return [_best(*one)[:top_k] for one in zip(lists, passages, shown, strict=True)]
 
     def rerank(
         self,
@@ -234,9 +236,10 @@ class Reranker:
         }
 
 
-def _best(scores: Sequence[float], passages: Sequence[str]) -> list[RankedPassage]:
+def _best(scores: Sequence[float], passages: Sequence[str], shown: Sequence[float]) -> list[RankedPassage]:
+    """By raw score, since the probabilities of large ones are all 1; each with the value that is shown for it."""
     order = sorted(range(len(passages)), key=lambda index: -scores[index])
-    return [RankedPassage(index, scores[index], passages[index]) for index in order]
+    return [RankedPassage(index, shown[index], passages[index]) for index in order]
 
 
 def _check_top_k(top_k: int | None) -> None:

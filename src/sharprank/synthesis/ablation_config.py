@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.retrieval.diverse import Weights
 
 TYPES = {
@@ -79,6 +79,7 @@ class AblateConfig:
             UserError: naming the flag and the way out.
         """
         _ = self.weights
+        check_seed(self.seed)
         for name in ("num", "candidates"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} {getattr(self, name)} is less than 1", fix=f"use --{name} 1 or more")

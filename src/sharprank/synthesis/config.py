@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.progress import say
 from sharprank.retrieval.diverse import Weights
 
@@ -102,6 +102,7 @@ class SynthesizeConfig:
             UserError: naming the flag and the way out.
         """
         _ = self.weights
+        check_seed(self.seed)
         for name in ("num_examples", "max_attempts", "max_doc_candidates", "max_source_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.formats.writers import check_apart, check_writable, is_made, json_document, open_together
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, manifest
@@ -41,6 +41,7 @@ class SampleConfig:
         Raises:
             UserError: naming the flag.
         """
+        check_seed(self.seed)
         if self.count < 1:
             raise UserError(f"--count {self.count} draws nothing", fix="use --count 1 or more")
         for name in ("min_length", "show"):

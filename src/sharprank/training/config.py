@@ -16,7 +16,7 @@ from transformers import TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, SchedulerType
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_seed
 from sharprank.progress import say
 from sharprank.training.choices import TRAINED_HEAD_LEARNING_RATE
 from sharprank.training.data_config import DataOptions
@@ -91,6 +91,7 @@ class RerankTrainingArguments(LossOptions, TrainingArguments):
                 raise UserError(f"--warmup_ratio {self.warmup_ratio} is no share", fix="use a number from 0 to below 1")
             if self.warmup_ratio > 0 and not self.warmup_steps:
                 self.warmup_steps = self.warmup_ratio
+        check_seed(self.seed)
         self.objective()
         check_share(self.start_share, is_whole=self.has_whole_weights)
         self.report_to = _usable_trackers(self.report_to)
