@@ -393,6 +393,23 @@ def test_transformers_loads_it_with_the_code_beside_it(encoders, family, pooling
     np.testing.assert_allclose(found, by_hand(encoders[family], model), atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", [*COMPARING, PLAIN])
+def test_weights_keep_their_names_where_transformers_would_save_older_ones(tiny_nomic, pooling, tmp_path):
+    checkpoint = open_reranker(str(tiny_nomic), asked=Asked(pooling=pooling))
+    model = checkpoint.load(for_training=True)
+    save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
+    assert set(load_file(tmp_path / "model.safetensors")) == set(model.state_dict())
+    loaded, about = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, trust_remote_code=True, output_loading_info=True
+    )
+    assert not about["missing_keys"] and not about["unexpected_keys"]
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    ranker = AutoModelForRanking(loaded, checkpoint.tokenizer, device="cpu")  # made by others, saved by us
+    ranker.save_pretrained(str(tmp_path / "again"))
+    assert set(load_file(tmp_path / "again" / "model.safetensors")) == set(state)
+
+
 def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(tiny_encoder, tmp_path):
     flag, st = pytest.importorskip("FlagEmbedding"), pytest.importorskip("sentence_transformers")
     checkpoint = open_reranker(str(tiny_encoder))

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback
 from sharprank.api.data import RerankCollator, RerankDataset
 from sharprank.api.ranking import AutoModelForRanking
 from sharprank.errors import UserError
+from sharprank.models.loading import refuse_partial
 
 
 class RerankTrainer(Trainer):
@@ -61,6 +62,9 @@ class RerankTrainer(Trainer):
         if size == 1:
             return super()._get_train_sampler(train_dataset)
         return _WholeGroups(len(dataset), size=size, seed=self.args.seed)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        refuse_partial(self.model, load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:

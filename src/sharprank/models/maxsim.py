@@ -304,6 +304,8 @@ class MaxSim:
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
         """As transformers does, and beside it this module, so that other libraries can load the head as well."""
+        # Under their own names: older ones, which some families are saved with, are translated back for them alone.
+        kwargs.setdefault("save_original_format", False)
         done = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
         if kwargs.get("is_main_process", True):
             write_code(Path(save_directory), encoder=type(self).__name__)
