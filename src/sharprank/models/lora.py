@@ -167,7 +167,9 @@ def load_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:
             f"counterpart, first {wrong[0]}",
             fix="name the base model it was trained on in base_model_name_or_path of adapter_config.json",
         )
-    return _reloadable(loaded) if trainable else loaded.merge_and_unload()
+    if trainable:
+        return _reloadable(loaded)
+    return loaded.merge_and_unload().requires_grad_()  # a whole model again, which may be trained on as one
 
 
 def _heads(model: Any) -> tuple[str, ...]:
