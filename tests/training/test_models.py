@@ -82,6 +82,28 @@ def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp
     assert Path(adapter["base_model_name_or_path"]).name.startswith("tiny_encoder")
 
 
+@pytest.mark.parametrize("starts_from", ["the same model", "the folder itself"])
+def test_a_whole_model_takes_the_place_of_an_adapter_that_it_overwrites(starts_from, words, tmp_path):
+    out, flags = tmp_path / "out", {"max_steps": 1, "pooling": "mean"}
+    assert main(words("adapter on a new head", save_merged_lora_model=False, **flags)) == 0
+    start = {"model_name_or_path": out} if starts_from == "the folder itself" else {}
+    assert main(words("pooled", overwrite_output_dir=True, **flags, **start)) == 0
+    assert not list(out.glob("adapter_*"))
+    opened = open_reranker(str(out))
+    assert opened.adapter is None
+    weights = load_file(out / "model.safetensors")
+    state = opened.load().state_dict()
+    assert all(np.array_equal(state[name], weights[name]) for name in weights)
+
+
+def test_an_adapter_takes_the_place_of_a_model_that_it_overwrites(words, tmp_path):
+    out, flags = tmp_path / "out", {"max_steps": 1, "pooling": "mean"}
+    assert main(words("pooled", **flags)) == 0
+    alone = {"save_merged_lora_model": False, "overwrite_output_dir": True}
+    assert main(words("adapter on a new head", **alone, **flags)) == 0
+    assert open_reranker(str(out)).adapter is not None and not list(out.glob("model*.safetensors"))
+
+
 CODE_OF_ITS_OWN = """
 from transformers import BertConfig, BertModel
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sharprank.errors import UserError
+from sharprank.models.lora import forget_adapter
 
 
 def load_config(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
@@ -73,11 +74,14 @@ def load_weights(auto_class: Any, path: str, *, needs_head: bool = False, **kwar
     return keep_names(model)
 
 
-class _OwnNames:
+class _Whole:
     """Mixed in before a model's class."""
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
-        return super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})  # type: ignore[misc]
+        done = super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})  # type: ignore[misc]
+        if kwargs.get("is_main_process", True):
+            forget_adapter(save_directory)
+        return done
 
 
 def keep_names(model: Any) -> Any:
@@ -87,7 +91,7 @@ def keep_names(model: Any) -> Any:
     its Trainer, which loads weights into a model that is there, does not, and nothing does for a head of ours.
     """
     of = type(model)
-    model.__class__ = type(of.__name__, (_OwnNames, of), {"__module__": of.__module__})
+    model.__class__ = type(of.__name__, (_Whole, of), {"__module__": of.__module__})
     return model
 
 

@@ -91,6 +91,12 @@ def find_adapter(path: str, *, cache_dir: str | None = None) -> Adapter | None:
     return Adapter(folder=path, base=base, recipe=(_json_at(path, "config.json", cache_dir) or {}).get(KEY))
 
 
+def forget_adapter(folder: str | Path) -> None:
+    """Take away an adapter that would be loaded in the place of the whole model beside it."""
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
 def _json_at(path: str, name: str, cache_dir: str | None) -> dict[str, Any] | None:
     from transformers.utils.hub import cached_file
 

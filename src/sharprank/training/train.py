@@ -128,7 +128,7 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
     settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
     output_dir = Path(str(args.output_dir))
-    state = _agreed_state(output_dir, settings, chosen, args)
+    state = _agreed_state(output_dir, settings, chosen, args, start=(checkpoint.name, checkpoint.path))
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
@@ -161,14 +161,19 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
 
 
 def _agreed_state(
-    output_dir: Path, settings: dict[str, Any], chosen: Choices, args: RerankTrainingArguments
+    output_dir: Path,
+    settings: dict[str, Any],
+    chosen: Choices,
+    args: RerankTrainingArguments,
+    *,
+    start: tuple[str, ...],
 ) -> RunState:
     """What the first rank finds in the output folder (and clears there), told to all ranks."""
     agreed: list[Any] = [None]
     if args.process_index == 0:
         agreed[0] = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
         if not agreed[0].finished:
-            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir)
+            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir, start=start)
     return broadcast_object_list(agreed)[0]
 
 
