@@ -96,6 +96,15 @@ def test_a_whole_model_takes_the_place_of_an_adapter_that_it_overwrites(starts_f
     assert all(np.array_equal(state[name], weights[name]) for name in weights)
 
 
+def test_an_adapter_on_a_base_without_tokenizer_is_merged_and_opened_with_its_own(words, tiny_encoder, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_encoder, base, ignore=shutil.ignore_patterns("*token*", "vocab*"))
+    start = {"model_name_or_path": base, "tokenizer_name": tiny_encoder, "max_steps": 1}
+    assert main(words("adapter on a new head", **start)) == 0
+    for folder in (tmp_path / "out", tmp_path / "out" / "adapter"):
+        assert len(PairScorer.load(str(folder), device="cpu").score(PAIRS)) == len(PAIRS)
+
+
 def test_an_adapter_takes_the_place_of_a_model_that_it_overwrites(words, tmp_path):
     out, flags = tmp_path / "out", {"max_steps": 1, "pooling": "mean"}
     assert main(words("pooled", **flags)) == 0

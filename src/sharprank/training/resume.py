@@ -25,6 +25,7 @@ from sharprank.training.trainer import COMPLETE_MARK
 
 RUN_FILE = "training.json"
 _FOLLOWING = {
+    "weights": ("weights to start from", "start from the same model"),
     "lora": ("the adapter", "repeat --use_lora, --lora_rank, --lora_alpha, --lora_dropout and --target_modules"),
     "global_batch_size": (
         "--per_device_train_batch_size x processes",
