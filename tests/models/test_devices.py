@@ -7,6 +7,7 @@ import torch
 
 from sharprank.errors import UserError
 from sharprank.models import devices
+from sharprank.models.attention import _has_varlen
 from sharprank.models.devices import bf16_is_fast, choose_device, choose_dtype, token_budget
 
 CPU = torch.device("cpu")
@@ -50,6 +51,18 @@ def test_the_probe_measures_both_precisions():
 def test_inference_is_float32_on_a_cpu_unless_asked_otherwise():
     assert choose_dtype(None, CPU) == torch.float32
     assert choose_dtype("bfloat16", CPU) == choose_dtype(torch.bfloat16, CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_a_card_that_only_emulates_bf16_gets_float32_and_no_varlen_attention(capability, dtype, monkeypatch):
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return including_emulation or capability >= (8, 0)
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    assert choose_dtype(None, torch.device("cuda")) == dtype
+    assert not _has_varlen(torch.zeros(1))
+    assert _has_varlen(torch.zeros(1, dtype=torch.float16)) == (capability >= (8, 0))
 
 
 def test_an_unknown_precision_or_device_is_named():

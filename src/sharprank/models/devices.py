@@ -52,13 +52,15 @@ def device_of_rank(device: str | None, local_rank: int) -> str | None:
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """The precision of inference: as asked; by default bfloat16 on CUDA, float32 elsewhere ("auto": also fast CPUs).
 
+    Cards before Ampere only emulate bfloat16 and get float32, which every model can be scored in.
+
     Raises:
         UserError: an unknown name.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype is None:
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and bf16_is_fast(device) else torch.float32
     if dtype == "auto":
         return torch.bfloat16 if bf16_is_fast(device) else torch.float32
     if dtype not in DTYPES:
