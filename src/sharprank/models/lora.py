@@ -24,6 +24,11 @@ from sharprank.models.recipe import KEY
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
+ADAPTER_LEARNING_RATE = 2e-4
+"""Peak rate of an adapter and its head, whatever the width of the model: published, not measured here (FlagEmbedding's
+examples/finetune/reranker/decoder_only/base.sh; QLoRA, Dettmers et al., 2023, for models of 7 and 13 billion weights).
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
