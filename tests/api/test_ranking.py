@@ -198,6 +198,17 @@ def test_the_best_adapter_is_what_training_ends_with(tiny_bert, rows, tmp_path):
     np.testing.assert_allclose(model.compute_score(PAIRS), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["late", "plain"])
+def test_texts_are_read_in_training_as_they_are_scored(pooling, tiny_bert, rows, tmp_path):
+    model = AutoModelForRanking.from_pretrained(str(tiny_bert), pooling_method=pooling, max_length=64, **CPU)
+    collator = RerankCollator(model.tokenizer, max_length=64)
+    RerankTrainer(model, arguments(tmp_path / "out"), train_dataset=dataset(rows), data_collator=collator)
+    pair = ("what is [SEP] a cat", "a dog [SEP] can read")
+    [(expected, _)] = model.scorer().pair_tokenizer.encode([pair])
+    assert collator([(*pair, 1)])["input_ids"].tolist() == [expected.tolist()]
+    assert expected.tolist().count(model.tokenizer.sep_token_id) == (2 if pooling == "late" else 4)
+
+
 def test_groups_stay_together_in_training(tiny_bert, rows, tmp_path):
     model = AutoModelForRanking.from_pretrained(str(tiny_bert), train_group_size=4, **CPU)
     seen = []

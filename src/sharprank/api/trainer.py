@@ -43,7 +43,7 @@ class RerankTrainer(Trainer):
             args.remove_unused_columns = False  # the collator needs the texts
         collator = kwargs.setdefault("data_collator", RerankCollator(model.tokenizer, model.max_length))
         if isinstance(collator, RerankCollator):
-            collator.use_prompt(model.prompt)
+            collator.use_prompt(model.prompt, guarded=model.compares_tokens)
         super().__init__(model=model, args=args, **kwargs)
         _check_groups(model.train_group_size, self.args.per_device_train_batch_size, self.train_dataset)
         self.add_callback(_NewDraws(self))
