@@ -19,7 +19,7 @@ from sharprank.formats.cache import cache_folder
 from sharprank.models.batches import TokenBatch
 from sharprank.models.checkpoint import Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
-from sharprank.models.devices import bf16_is_fast, token_budget
+from sharprank.models.devices import bf16_is_fast, training_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
 from sharprank.models.loading import quiet_transformers, refuse_other_weights
 from sharprank.models.token_store import TokenStore
@@ -231,10 +231,11 @@ def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int, like: To
 def _trainer(
     model: Any, args: RerankTrainingArguments, *, dataset: GroupDataset, eval_groups: list[Group]
 ) -> RerankTrainer:
-    budget = args.micro_batch_tokens or token_budget(
+    budget = args.micro_batch_tokens or training_budget(
         args.device,
-        num_layers=getattr(model.config, "num_hidden_layers", 12),
-        hidden_size=getattr(model.config, "hidden_size", 768),
+        model,
+        in_half_precision=args.bf16 or args.fp16,
+        num_shards=1 if args.has_whole_weights else args.world_size,
     )
     trainer = RerankTrainer(
         model=model,
