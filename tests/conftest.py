@@ -149,6 +149,20 @@ def tiny_modernbert(tmp_path_factory, tiny_tokenizer) -> Path:
     return _save(ModernBertForSequenceClassification, config, tokenizer, tmp_path_factory.mktemp("tiny_modernbert"))
 
 
+@pytest.fixture(scope="session")
+def tiny_nomic(tmp_path_factory, tiny_tokenizer) -> Path:
+    """Folder of a Nomic BERT encoder, whose weights transformers saves under older names unless told not to."""
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        config = AutoConfig.for_model(
+            "nomic_bert", **_sizes(tiny_tokenizer), type_vocab_size=2, max_position_embeddings=MAX_POSITIONS
+        )
+    except ValueError:
+        pytest.skip("this version of transformers has no nomic_bert")
+    return _save(type(AutoModel.from_config(config)), config, tiny_tokenizer, tmp_path_factory.mktemp("tiny_nomic"))
+
+
 def _trained_bpe(specials: list[str], *, prepare):
     """A BPE tokenizer learned from `WORDS` and the words of the prompts; `prepare` sets what differs by family."""
     from tokenizers import AddedToken, Tokenizer, models, trainers

@@ -159,6 +159,56 @@ def test_training_resumes_to_the_same_weights_and_evaluates(tiny_bert, rows, tmp
     assert plain(**batch).logits.item() == pytest.approx(score, abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["groups", "adapter"])
+def test_groups_and_adapters_resume_to_the_same_batches_and_weights(kind, tiny_bert, rows, tmp_path):
+    def train(**options):
+        size = 2 if kind == "groups" else 1
+        model = AutoModelForRanking.from_pretrained(
+            str(tiny_bert), train_group_size=size, use_lora=kind == "adapter", **CPU
+        )
+        seen = []
+        trainer = RerankTrainer(
+            model, arguments(tmp_path / "out", save_steps=8, seed=3), train_dataset=dataset(rows, train_group_size=2)
+        )
+        step = trainer.training_step
+        trainer.training_step = lambda m, inputs, *a, **k: (
+            seen.append(inputs["input_ids"].tolist()),
+            step(m, inputs, *a, **k),
+        )[1]
+        trainer.train(**options)
+        return seen, {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    seen, expected = train()
+    assert len(seen) == 12
+    again, found = train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-8"))
+    assert again == seen[8:] and again != seen[2:6]
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_the_best_adapter_is_what_training_ends_with(tiny_bert, rows, tmp_path):
+    model = AutoModelForRanking.from_pretrained(str(tiny_bert), use_lora=True, **CPU)
+    flags = {"save_steps": 4, "eval_steps": 4, "eval_strategy": "steps", "load_best_model_at_end": True}
+    flags |= {"metric_for_best_model": "eval_loss", "greater_is_better": True}  # which is not the last then
+    data = dataset(rows)
+    trainer = RerankTrainer(model, arguments(tmp_path / "out", **flags), train_dataset=data, eval_dataset=data)
+    trainer.train()
+    best = trainer.state.best_model_checkpoint
+    assert not best.endswith("checkpoint-12")
+    expected = AutoModelForRanking.from_pretrained(best, **CPU).compute_score(PAIRS)
+    np.testing.assert_allclose(model.compute_score(PAIRS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["late", "plain"])
+def test_texts_are_read_in_training_as_they_are_scored(pooling, tiny_bert, rows, tmp_path):
+    model = AutoModelForRanking.from_pretrained(str(tiny_bert), pooling_method=pooling, max_length=64, **CPU)
+    collator = RerankCollator(model.tokenizer, max_length=64)
+    RerankTrainer(model, arguments(tmp_path / "out"), train_dataset=dataset(rows), data_collator=collator)
+    pair = ("what is [SEP] a cat", "a dog [SEP] can read")
+    [(expected, _)] = model.scorer().pair_tokenizer.encode([pair])
+    assert collator([(*pair, 1)])["input_ids"].tolist() == [expected.tolist()]
+    assert expected.tolist().count(model.tokenizer.sep_token_id) == (2 if pooling == "late" else 4)
+
+
 def test_groups_stay_together_in_training(tiny_bert, rows, tmp_path):
     model = AutoModelForRanking.from_pretrained(str(tiny_bert), train_group_size=4, **CPU)
     seen = []

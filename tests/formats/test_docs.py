@@ -44,9 +44,10 @@ def test_graded_pairs_and_lists_are_training_data(page, write):
     assert [len(data.groups[0].passages) for data in graded] == [3, 2]
     assert all(data.groups[0].relevance[0] == 1.0 for data in graded)
     [block] = blocks(page, "jsonl lists")
-    first, second = read_groups(Source(str(write("l.jsonl", block)))).groups
+    first, second, third = read_groups(Source(str(write("l.jsonl", block)))).groups
     assert (first.relevance, first.teacher_scores) == ((1.0, 0.0), None)
     assert (second.relevance, second.teacher_scores) == ((1.0, 0.0), (7.1, -3.25))
+    assert (third.relevance, third.teacher_scores) == (None, (6.5, -4.0))
 
 
 def test_the_pool_is_a_pool(page, write):

@@ -199,6 +199,16 @@ def test_a_record_that_cannot_be_used_is_named_with_its_line_or_skipped_and_coun
     assert known(data) == [("q", {"a": 1.0})]
 
 
+@pytest.mark.parametrize(
+    ("given", "relevance"),
+    [({}, None), ({"scores": [0, 3]}, (0.0, 1.0)), ({"labels": [2, 0], "scores": [0, 3]}, (1.0, 0.0))],
+)
+def test_teacher_scores_of_lists_are_never_labels(given, relevance, tmp_path):
+    lists = {"query": "q", "docs": ["a", "b"], **given, "teacher_scores": [7.5, -1]}
+    group = read_groups(jsonl(tmp_path / "l.jsonl", lists)).groups[0]
+    assert (group.relevance, group.teacher_scores) == (relevance, (7.5, -1.0))
+
+
 def test_rows_whose_scores_are_labels_need_all_of_them(tmp_path):
     source = jsonl(tmp_path / "a.jsonl", {"query": "q", "pos": ["a"], "neg": ["b"], "pos_scores": [1]})
     with pytest.raises(UserError, match="a.jsonl:1: no field 'neg_scores', and scores are labels"):

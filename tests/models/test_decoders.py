@@ -10,7 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sharprank.errors import UserError
 from sharprank.models.checkpoint import open_reranker
@@ -227,6 +228,36 @@ def test_an_answer_of_several_tokens_is_named(tiny_qwen3, tmp_path):
     (tmp_path / "prompt.json").write_text(json.dumps(values | {"yes": "no"}))
     with pytest.raises(UserError, match="the same token"):
         open_reranker(str(tiny_qwen3), asked=Asked(prompt=str(tmp_path / "prompt.json")))
+
+
+@pytest.mark.parametrize(("specials", "chosen"), [(["<|im_start|>", "<|im_end|>"], "qwen3"), ([], None)])
+def test_a_tokenizer_without_a_first_token_never_gets_a_prompt_that_starts_with_one(
+    specials, chosen, tiny_qwen3, tmp_path
+):
+    learned = Tokenizer(models.BPE())
+    learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", *specials],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    learned.train_from_iterator(["yes no"] * 100, trainer)
+    shutil.copytree(tiny_qwen3, tmp_path / "m", ignore=shutil.ignore_patterns("*token*"))
+    end = "<|endoftext|>"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=learned, pad_token=end, eos_token=end)
+    tokenizer.save_pretrained(tmp_path / "m")
+    if chosen is None:
+        with pytest.raises(UserError, match="no prompt of ours") as caught:
+            open_reranker(str(tmp_path / "m"))
+        assert "--prompt qwen3" in str(caught.value.fix)
+        with pytest.raises(UserError, match="this tokenizer has none") as caught:
+            PairTokenizer(tokenizer, max_length=64, prompt=GEMMA)
+        assert "--prompt qwen3" in str(caught.value.fix)
+        return
+    checkpoint = open_reranker(str(tmp_path / "m"))
+    assert checkpoint.recipe.prompt == QWEN3
+    assert np.isfinite(PairScorer.of(checkpoint, max_length=512, device="cpu").score(PAIRS)).all()
 
 
 def test_a_prompt_that_is_none_is_refused(tiny_qwen3, tmp_path):

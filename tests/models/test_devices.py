@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from sharprank.errors import UserError
 from sharprank.models import devices
-from sharprank.models.devices import bf16_is_fast, choose_device, choose_dtype, token_budget
+from sharprank.models.attention import _has_varlen
+from sharprank.models.devices import bf16_is_fast, choose_device, choose_dtype, token_budget, training_budget
 
 CPU = torch.device("cpu")
 CLAIMS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -52,6 +55,18 @@ def test_inference_is_float32_on_a_cpu_unless_asked_otherwise():
     assert choose_dtype("bfloat16", CPU) == choose_dtype(torch.bfloat16, CPU) == torch.bfloat16
 
 
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_a_card_that_only_emulates_bf16_gets_float32_and_no_varlen_attention(capability, dtype, monkeypatch):
+    def is_bf16_supported(including_emulation: bool = True) -> bool:
+        return including_emulation or capability >= (8, 0)
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_bf16_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    assert choose_dtype(None, torch.device("cuda")) == dtype
+    assert not _has_varlen(torch.zeros(1))
+    assert _has_varlen(torch.zeros(1, dtype=torch.float16)) == (capability >= (8, 0))
+
+
 def test_an_unknown_precision_or_device_is_named():
     with pytest.raises(UserError, match="int4"):
         choose_dtype("int4", CPU)
@@ -63,6 +78,36 @@ def test_an_unknown_precision_or_device_is_named():
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UserError, match="0 CUDA devices"):
         choose_device("cuda:0")
+
+
+class Wide(torch.nn.Module):
+    """A model that takes no memory: 12 layers of width 768, 2**28 weights."""
+
+    def __init__(self, *, frozen: bool) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(num_hidden_layers=12, hidden_size=768)
+        weights = torch.empty(2**28, device="meta", dtype=torch.bfloat16 if frozen else torch.float32)
+        self.weights = torch.nn.Parameter(weights, requires_grad=not frozen)
+
+
+@pytest.mark.parametrize(
+    ("free_gib", "given", "tokens"),
+    [
+        (12, {"frozen": False}, 8 * 1024),  # 4 GiB for weights, gradients and Adam
+        (12, {"frozen": False, "half": False}, 8 * 512),
+        (12, {"frozen": False, "num_shards": 2}, 10 * 1024),
+        (8.5, {"frozen": True}, 8 * 1024),  # half a GiB for weights in bfloat16 that stay as they are
+        (4, {"frozen": False}, 512),
+    ],
+)
+def test_a_training_leaves_room_for_weights_gradients_and_adam(free_gib, given, tokens, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free_gib * 2**30), 80 * 2**30))
+    shards, half = given.get("num_shards", 1), given.get("half", True)
+    model = Wide(frozen=given["frozen"])
+    found = training_budget(torch.device("cuda"), model, in_half_precision=half, num_shards=shards)
+    assert found == tokens
+    assert training_budget(CPU, model, in_half_precision=half) == devices.CPU_TOKEN_BUDGET
+    assert token_budget(torch.device("cuda")) == max(4096, int(free_gib * 2048))
 
 
 def test_a_cpu_micro_batch_stays_within_its_caches_whatever_the_model():

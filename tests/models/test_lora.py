@@ -59,6 +59,7 @@ def test_an_adapter_reloads_with_its_head_and_merges_to_the_same_scores(name, re
     assert again.recipe == checkpoint.recipe and again.path == str(folder)
     merged = again.load(seed=99)
     assert not any("lora" in name for name, _ in merged.named_modules())
+    assert all(parameter.requires_grad for parameter in merged.parameters())  # a whole model, to train on as one
     np.testing.assert_allclose(scores_of(merged, again), expected, atol=1e-4)
     merged.save_pretrained(tmp_path / "whole")
     checkpoint.tokenizer.save_pretrained(tmp_path / "whole")

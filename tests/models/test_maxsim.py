@@ -393,6 +393,23 @@ def test_transformers_loads_it_with_the_code_beside_it(encoders, family, pooling
     np.testing.assert_allclose(found, by_hand(encoders[family], model), atol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", [*COMPARING, PLAIN])
+def test_weights_keep_their_names_where_transformers_would_save_older_ones(tiny_nomic, pooling, tmp_path):
+    checkpoint = open_reranker(str(tiny_nomic), asked=Asked(pooling=pooling))
+    model = checkpoint.load(for_training=True)
+    save_cross_encoder(model, checkpoint.tokenizer, tmp_path)
+    assert set(load_file(tmp_path / "model.safetensors")) == set(model.state_dict())
+    loaded, about = AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, trust_remote_code=True, output_loading_info=True
+    )
+    assert not about["missing_keys"] and not about["unexpected_keys"]
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    ranker = AutoModelForRanking(loaded, checkpoint.tokenizer, device="cpu")  # made by others, saved by us
+    ranker.save_pretrained(str(tmp_path / "again"))
+    assert set(load_file(tmp_path / "again" / "model.safetensors")) == set(state)
+
+
 def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(tiny_encoder, tmp_path):
     flag, st = pytest.importorskip("FlagEmbedding"), pytest.importorskip("sentence_transformers")
     checkpoint = open_reranker(str(tiny_encoder))
@@ -402,6 +419,35 @@ def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(ti
     np.testing.assert_allclose(theirs.predict(PAIRS[:2]), expected, atol=1e-4)
     theirs = flag.FlagReranker(str(tmp_path), trust_remote_code=True, devices="cpu")
     np.testing.assert_allclose(theirs.compute_score(PAIRS[:2]), expected, atol=1e-4)
+
+
+FOREIGN_CODE = """
+from transformers import BertModel as Base
+
+
+class BertModel(Base):
+    def forward(self, *args, **kwargs):
+        out = super().forward(*args, **kwargs)
+        out.last_hidden_state = out.last_hidden_state.roll(1, -1).abs()
+        return out
+"""
+
+
+def test_foreign_code_stays_named_where_its_class_is_called_as_one_of_transformers(tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    base, saved = tmp_path / "base", tmp_path / "saved"
+    shutil.copytree(tiny_encoder, base)
+    (base / "modeling_own.py").write_text(FOREIGN_CODE)
+    config = json.loads((base / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling_own.BertModel"}}
+    (base / "config.json").write_text(json.dumps(config))
+    checkpoint = open_reranker(str(base), trust_remote_code=True)
+    model = checkpoint.load()
+    assert "foreign code" in checkpoint.loads_with()
+    expected = PairScorer(model, checkpoint.pair_tokenizer(), device=CPU).score(PAIRS)
+    save_cross_encoder(model, checkpoint.tokenizer, saved)
+    assert not (saved / "modeling_maxsim.py").exists()
+    again = PairScorer.load(str(saved), trust_remote_code=True, device="cpu").score(PAIRS)
+    np.testing.assert_allclose(again, expected, atol=1e-5)
 
 
 def test_the_checkpoint_names_its_code_and_opens_here_without_trusting_it(tiny_encoder, tmp_path):

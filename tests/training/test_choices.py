@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from sharprank.cli.train import main
+from sharprank.models.lora import ADAPTER_LEARNING_RATE
 from sharprank.training import choices, launcher, settle
 from sharprank.training.choices import Choice, Facts, choose, learning_rate
 from tests.training.conftest import make_rows, write_rows
@@ -34,6 +35,13 @@ def test_a_new_head_learns_slower_in_a_wide_model_and_a_trained_one_slowly_in_an
     assert learning_rate(head_is_new=True, width=768) == choices.NEW_HEAD_LEARNING_RATE / 4
     assert learning_rate(head_is_new=True, width=768, ranks_already=True) == choices.RANKING_HEAD_LEARNING_RATE / 4
     assert learning_rate(head_is_new=False, width=384) == learning_rate(head_is_new=False, width=1024) == 2e-5
+
+
+@pytest.mark.parametrize("head_is_new", [True, False])
+def test_an_adapter_has_a_rate_of_its_own_whatever_the_width(head_is_new):
+    for width in (384, 4096):
+        facts = facts_of(head_is_new=head_is_new, width=width, adapter_rate=2e-4, has_whole_weights=False)
+        assert values(facts)["learning_rate"] == 2e-4
 
 
 @pytest.mark.parametrize("name", ["GROUPS_A_STEP", "EPOCHS"])
@@ -144,6 +152,12 @@ def test_one_line_says_what_was_chosen_and_why_and_it_is_recorded(words, tmp_pat
     assert run["settings"]["learning_rate"] == run["chosen"]["learning_rate"]["value"] == rate
     assert run["settings"]["distillation_weight"] == 1 and run["settings"]["bf16"] is True
     assert f"Chosen by itself: `--learning_rate {rate:g}" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_an_adapter_is_told_apart_from_whole_weights(words, tiny_bert, tmp_path, capsys):
+    assert main(words("--use_lora", "True", model=tiny_bert)) == 0
+    assert run_of(tmp_path / "out")["chosen"]["learning_rate"] == {"value": ADAPTER_LEARNING_RATE, "why": "adapter"}
+    assert "--learning_rate 0.0002 (adapter)" in capsys.readouterr().err
 
 
 def test_a_head_that_ranks_already_takes_smaller_steps_and_learns_labels_alone(words, tmp_path, capsys):

@@ -86,6 +86,31 @@ def test_graded_relevance_gives_every_grade_its_turn_and_positives_come_first(pa
     assert used == set(range(7))  # 4 irrelevant ones, 2 an epoch
 
 
+@pytest.mark.parametrize(("size", "max_positives"), [(8, None), (8, 4), (1, None)])
+def test_more_grades_than_places_get_them_in_turn_over_the_epochs(pair_tokenizer, size, max_positives):
+    groups = [graded(tuple(range(20, 0, -1)))]
+    given = {"group_size": size, "max_positives": max_positives, "seed": 0, "progress": False}
+    dataset = GroupDataset(groups, pair_tokenizer, **given)
+    drawn = [dataset.members(DrawKey(0, epoch)).tolist() for epoch in range(20)]
+    assert set().union(*drawn) == set(range(20))
+    if size > 1:
+        assert all(members == sorted(members) and {0, 19} <= set(members) for members in drawn)
+        assert {len(members) for members in drawn} == {8 if max_positives is None else 5}
+    again = GroupDataset([graded((1.0, 0.0)), *groups], pair_tokenizer, **given)
+    assert [again.members(DrawKey(1, epoch)).tolist() for epoch in range(20)] == drawn
+
+
+def test_grades_that_fit_are_drawn_as_ever(pair_tokenizer):
+    groups = [graded(tuple(float(i % 8) for i in range(24)))]
+    dataset = GroupDataset(groups, pair_tokenizer, group_size=8, max_positives=None, seed=5, progress=False)
+    assert [dataset.members(DrawKey(0, epoch)).tolist() for epoch in range(2)] == [
+        [7, 22, 13, 20, 19, 18, 1, 0],
+        [23, 6, 21, 4, 3, 2, 17, 8],
+    ]
+    fewer = GroupDataset(groups, pair_tokenizer, group_size=8, max_positives=2, seed=5, progress=False)
+    assert [fewer.members(DrawKey(0, epoch)).tolist() for epoch in range(2)] == [[7, 22, 0, 8, 16], [23, 6, 0, 8, 16]]
+
+
 def test_several_positives_a_group_leave_the_other_places_to_negatives(pair_tokenizer):
     groups = [graded((1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0))]
     dataset = GroupDataset(groups, pair_tokenizer, group_size=5, max_positives=2, seed=0, progress=False)

@@ -12,9 +12,12 @@ import pytest
 from safetensors.torch import load_file
 
 from sharprank.cli.train import main
+from sharprank.errors import UserError
+from sharprank.models.checkpoint import open_reranker
+from sharprank.models.loading import refuse_partial
 from sharprank.models.prompts import QWEN3
 from sharprank.models.scoring import PairScorer
-from sharprank.training.resume import checkpoints
+from sharprank.training.resume import RUN_FILE, checkpoints
 
 PAIRS = [("cat and dog 1", "cat dog tree"), ("cat and dog 1", "river house green " * 10), ("read", "file")]
 KINDS = {
@@ -79,6 +82,37 @@ def test_an_adapter_alone_is_what_was_asked_for_and_can_be_trained_on(words, tmp
     assert Path(adapter["base_model_name_or_path"]).name.startswith("tiny_encoder")
 
 
+@pytest.mark.parametrize("starts_from", ["the same model", "the folder itself"])
+def test_a_whole_model_takes_the_place_of_an_adapter_that_it_overwrites(starts_from, words, tmp_path):
+    out, flags = tmp_path / "out", {"max_steps": 1, "pooling": "mean"}
+    assert main(words("adapter on a new head", save_merged_lora_model=False, **flags)) == 0
+    start = {"model_name_or_path": out} if starts_from == "the folder itself" else {}
+    assert main(words("pooled", overwrite_output_dir=True, **flags, **start)) == 0
+    assert not list(out.glob("adapter_*"))
+    opened = open_reranker(str(out))
+    assert opened.adapter is None
+    weights = load_file(out / "model.safetensors")
+    state = opened.load().state_dict()
+    assert all(np.array_equal(state[name], weights[name]) for name in weights)
+
+
+def test_an_adapter_on_a_base_without_tokenizer_is_merged_and_opened_with_its_own(words, tiny_encoder, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_encoder, base, ignore=shutil.ignore_patterns("*token*", "vocab*"))
+    start = {"model_name_or_path": base, "tokenizer_name": tiny_encoder, "max_steps": 1}
+    assert main(words("adapter on a new head", **start)) == 0
+    for folder in (tmp_path / "out", tmp_path / "out" / "adapter"):
+        assert len(PairScorer.load(str(folder), device="cpu").score(PAIRS)) == len(PAIRS)
+
+
+def test_an_adapter_takes_the_place_of_a_model_that_it_overwrites(words, tmp_path):
+    out, flags = tmp_path / "out", {"max_steps": 1, "pooling": "mean"}
+    assert main(words("pooled", **flags)) == 0
+    alone = {"save_merged_lora_model": False, "overwrite_output_dir": True}
+    assert main(words("adapter on a new head", **alone, **flags)) == 0
+    assert open_reranker(str(out)).adapter is not None and not list(out.glob("model*.safetensors"))
+
+
 CODE_OF_ITS_OWN = """
 from transformers import BertConfig, BertModel
 
@@ -127,6 +161,39 @@ def test_an_interrupted_training_continues_to_the_same_weights(kind, words, eval
     left, right = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(np.array_equal(left[name], right[name]) for name in left)
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("pooling", ["late", "mean", "plain"])
+def test_the_best_model_is_the_one_that_was_best_whatever_its_family_calls_its_weights(
+    pooling, arguments, tiny_nomic, eval_file, tmp_path
+):
+    flags = {"eval_data": eval_file, "max_steps": 6, "save_steps": 1, "save_total_limit": 9, "start_share": 0}
+    flags |= {"model_name_or_path": tiny_nomic, "pooling": pooling, "warmup_ratio": 0}
+    flags |= {"metric_for_best_model": "nDCG@10", "greater_is_better": False}  # which is not the last then
+    out = tmp_path / "out"
+    assert main(arguments(**flags)) == 0
+    best = Path(json.loads((out / "trainer_state.json").read_text())["best_model_checkpoint"])
+    last = checkpoints(out)[-1]
+    assert best.name != last.name
+    found, right, other = (load_file(folder / "model.safetensors") for folder in (out, best, last))
+    assert all(np.array_equal(found[name], right[name]) for name in right)
+    assert not any(np.array_equal(found[name], other[name]) for name in right if name.endswith("q_proj.weight"))
+    shutil.rmtree(last)
+    run = json.loads((out / RUN_FILE).read_text())
+    (out / RUN_FILE).write_text(json.dumps(run | {"finished": False}))
+    assert main(arguments(**flags)) == 0
+    assert all(np.array_equal(load_file(last / "model.safetensors")[name], other[name]) for name in other)
+
+
+def test_a_best_checkpoint_that_lacks_weights_is_refused_and_tied_ones_are_not_missed(tiny_qwen3, tmp_path):
+    model = open_reranker(str(tiny_qwen3)).load()
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    refuse_partial(model, model.load_state_dict(weights, strict=False))
+    assert "lm_head.weight" not in weights
+    weights["other"] = weights.pop("model.norm.weight")
+    with pytest.raises(UserError, match=r"lacks model.norm.weight \(2 such weights\)"):
+        refuse_partial(model, model.load_state_dict(weights, strict=False))
 
 
 def test_another_prompt_in_the_same_file_is_another_training(words, tmp_path, capsys):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from sharprank.cli.train import main
 from sharprank.errors import UserError
@@ -33,6 +34,7 @@ def refused(before: dict, now: dict) -> UserError:
         ("eval_data", {"a": "1f"}, {}, "--eval_data = a: 1f, this run has none", "the same --eval_data and --eval_run"),
         ("global_batch_size", 8, 9, "--per_device_train_batch_size x processes = 8, this run has 9", "divides it"),
         ("kept_for_the_end", 60, 0, "queries kept for the comparison at the end = 60", "repeat --validation_split"),
+        ("weights", "1f", "2e", "weights to start from = '1f', this run has '2e'", "start from the same model"),
         ("lora", None, {"rank": 4}, "the adapter = None, this run has rank: 4", "repeat --use_lora"),
     ],
 )
@@ -116,6 +118,22 @@ def test_what_decides_which_checkpoint_is_kept_cannot_change_in_the_middle(flag,
     assert main(interrupted(**{flag: value})) == 2
     said = capsys.readouterr().err
     assert f"was made with --{flag} = " in said and "fix: " in said and "Traceback" not in said
+
+
+def test_another_tokenizer_or_other_weights_of_the_same_name_are_another_training(
+    arguments, tiny_bert, tiny_tokenizer, tmp_path, capsys
+):
+    base, other = tmp_path / "base", tmp_path / "other"
+    shutil.copytree(tiny_bert, base)
+    tiny_tokenizer.save_pretrained(other)
+    flags = {"model_name_or_path": base, "max_steps": 1}
+    assert main(arguments(**flags)) == 0
+    assert main(arguments(tokenizer_name=other, **flags)) == 2
+    assert "was made with --tokenizer_name = None" in capsys.readouterr().err
+    weights = load_file(base / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, base / "model.safetensors", {"format": "pt"})
+    assert main(arguments(**flags)) == 2
+    assert "was made with weights to start from = " in capsys.readouterr().err
 
 
 def test_a_run_of_an_older_version_goes_on_and_may_learn_to_stop_early(interrupted, tmp_path, capsys):

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from sharprank.cli.teach import main
+from sharprank.errors import UserError
+from sharprank.formats.groups import read_groups
+from sharprank.formats.sources import Source
+from sharprank.losses.catalog import make_objective
 from sharprank.models.scoring import PairScorer
 from sharprank.training import teach as stage
+from sharprank.training.data import read_training_data
+from sharprank.training.data_config import DataOptions
 from tests.training.conftest import make_rows, write_rows
 
 
@@ -49,12 +55,24 @@ def test_rows_get_the_scores_of_the_teacher_and_keep_everything_else(words, tiny
     assert "30 pairs of 5 records" in capsys.readouterr().out
 
 
-def test_lists_get_scores_and_their_own_become_labels(words, tmp_path):
+def test_lists_get_scores_that_training_takes_for_a_teachers_and_keep_their_own_as_labels(words, tmp_path):
     rows = [{"query": "a cat", "docs": ["dog", "fish"], "scores": [2, 0]}, {"query": "a file", "docs": ["read it"]}]
     assert main(words(write_rows(tmp_path / "lists.jsonl", rows))) == 0
-    first, second = read(tmp_path / "out.jsonl")
-    assert first["labels"] == [2, 0] and len(first["scores"]) == 2 and "labels" not in second
-    assert all(isinstance(score, float) for score in [*first["scores"], *second["scores"]])
+    taught = read(tmp_path / "out.jsonl")
+    assert [{key: row[key] for key in row if key != "teacher_scores"} for row in taught] == rows
+    assert all(isinstance(score, float) for row in taught for score in row["teacher_scores"])
+    first, second = read_groups(Source(str(tmp_path / "out.jsonl"))).groups
+    assert first.relevance == (1.0, 0.0) and second.relevance is None
+    assert [list(group.teacher_scores) for group in (first, second)] == [row["teacher_scores"] for row in taught]
+
+
+@pytest.mark.parametrize("lowest", [-5.0, 1.0])
+def test_scores_of_lists_that_are_no_labels_are_told_the_flag_that_says_so(lowest, tmp_path):
+    rows = [{"query": "a cat", "docs": ["dog", "fish"], "scores": [5.0, lowest]}]
+    data = DataOptions(train_data=write_rows(tmp_path / "lists.jsonl", rows))
+    with pytest.raises(UserError) as caught:
+        read_training_data(data, make_objective("kl"), seed=0)
+    assert "--scores_are teacher" in str(caught.value.fix)
 
 
 def test_a_stopped_job_continues_to_the_same_bytes_and_loses_no_finished_batch(words, tmp_path, monkeypatch):

@@ -125,15 +125,21 @@ class RerankCollator:
             tokenizer.pad_token = tokenizer.eos_token
         self.use_prompt(prompt)
 
-    def use_prompt(self, prompt: Prompt | None) -> None:
-        """Put a language model's prompt around the pairs; its words come on top of the lengths."""
+    def use_prompt(self, prompt: Prompt | None, *, guarded: bool = False) -> None:
+        """Put a language model's prompt around the pairs; its words come on top of the lengths.
+
+        Args:
+            guarded: see `PairTokenizer`.
+        """
         whole, query, document = self.lengths
         both = None if query is None or document is None else query + document
         words = PairTokenizer(self.tokenizer, max_length=1_000_000, prompt=prompt).num_special
         limit = whole or (
             (both or max(DEFAULT_MAX_LENGTH, query or 0, document or 0)) + (words if both or prompt else 0)
         )
-        self.pair_tokenizer = PairTokenizer(self.tokenizer, max_length=limit, query_max_length=query, prompt=prompt)
+        self.pair_tokenizer = PairTokenizer(
+            self.tokenizer, max_length=limit, query_max_length=query, prompt=prompt, guarded=guarded
+        )
 
     def __call__(self, features: Sequence[Any]) -> dict[str, torch.Tensor]:
         pairs, labels = zip(*(self._parts(feature) for feature in features), strict=True)

@@ -177,14 +177,18 @@ class AutoModelForRanking(nn.Module):
             return listwise_ce(scores.flatten(), [size] * len(scores), labels.flatten()) / len(scores)
         return F.binary_cross_entropy_with_logits(scores, labels)
 
+    @property
+    def compares_tokens(self) -> bool:
+        """Whether the head has to know where the query ends, so that no text may hold the tokens that mark it."""
+        return getattr(self.model, "pooling", None) in COMPARING
+
     def scorer(self, max_length: int | None = None, *, batch_size: int | None = None) -> PairScorer:
         """What scores pairs of at most `max_length` tokens, on the device where the model is now; it leaves the model
         in evaluation mode.
         """
         length = check_max_length(None, self.model.config, self.tokenizer, trained=max_length or self.max_length)
         where = next(self.model.parameters())
-        guarded = getattr(self.model, "pooling", None) in COMPARING
-        tokenizer = PairTokenizer(self.tokenizer, max_length=length, prompt=self.prompt, guarded=guarded)
+        tokenizer = PairTokenizer(self.tokenizer, max_length=length, prompt=self.prompt, guarded=self.compares_tokens)
         scorer = PairScorer(self.model, tokenizer, device=where.device, dtype=where.dtype)
         if batch_size is not None:
             scorer.budget = min(scorer.budget, batch_size * length)
@@ -255,7 +259,7 @@ class AutoModelForRanking(nn.Module):
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Write model and tokenizer; every tool of ours, and those of the model's family, load the folder."""
         model = getattr(self.model, "module", self.model)
-        model.save_pretrained(save_directory, **kwargs)
+        model.save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
         self.tokenizer.save_pretrained(save_directory)
 
     def gradient_checkpointing_enable(self, *args: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
@@ -15,6 +16,7 @@ from transformers import Trainer, TrainerCallback
 from sharprank.api.data import RerankCollator, RerankDataset
 from sharprank.api.ranking import AutoModelForRanking
 from sharprank.errors import UserError
+from sharprank.models.loading import refuse_other_weights, refuse_partial
 
 
 class RerankTrainer(Trainer):
@@ -41,7 +43,7 @@ class RerankTrainer(Trainer):
             args.remove_unused_columns = False  # the collator needs the texts
         collator = kwargs.setdefault("data_collator", RerankCollator(model.tokenizer, model.max_length))
         if isinstance(collator, RerankCollator):
-            collator.use_prompt(model.prompt)
+            collator.use_prompt(model.prompt, guarded=model.compares_tokens)
         super().__init__(model=model, args=args, **kwargs)
         _check_groups(model.train_group_size, self.args.per_device_train_batch_size, self.train_dataset)
         self.add_callback(_NewDraws(self))
@@ -61,6 +63,27 @@ class RerankTrainer(Trainer):
         if size == 1:
             return super()._get_train_sampler(train_dataset)
         return _WholeGroups(len(dataset), size=size, seed=self.args.seed)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load a checkpoint's weights; an adapter's into the adapter, which transformers does not see in the model."""
+        if not self._load_adapter(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if not self._load_adapter(str(self.state.best_model_checkpoint)):
+            super()._load_best_model()
+
+    def _load_adapter(self, folder: str) -> bool:
+        """Load an adapter's weights; False where none is trained."""
+        model = self.accelerator.unwrap_model(self.model).model
+        if not hasattr(model, "peft_config"):
+            return False
+        refuse_other_weights(model, folder)
+        model.load_adapter(folder, model.active_adapter, is_trainable=True)
+        return True
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        refuse_partial(self.model, load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.args.should_save:
@@ -86,17 +109,21 @@ def _check_groups(size: int, batch_size: int, dataset: Any) -> None:
 
 
 class _WholeGroups(Sampler[int]):
-    """Indices of all pairs, groups of neighbours together, the groups in an order drawn for each pass."""
+    """Indices of all pairs, groups of neighbours together, the groups in an order drawn from (seed, epoch) alone."""
 
     def __init__(self, length: int, *, size: int, seed: int) -> None:
         self.length, self.size = length, size
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch from now on."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[int]:
-        for group in torch.randperm(self.length // self.size, generator=self.generator).tolist():
+        for group in np.random.default_rng([self.seed, self.epoch]).permutation(self.length // self.size).tolist():
             yield from range(group * self.size, (group + 1) * self.size)
 
 

@@ -120,7 +120,8 @@ class Gathering:
             self.bad_rows.reject(
                 member.place,
                 f"label {shown_label(member.label)} is outside the scale ({scale})",
-                fix="correct it, or describe the labels with --label_map or --max_label",
+                fix="correct it, describe the labels with --label_map or --max_label, or pass --scores_are teacher "
+                "where the `scores` of lists are a teacher's",
                 reason="label outside the scale",
             )
         return value

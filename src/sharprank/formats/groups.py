@@ -32,6 +32,9 @@ NOT_THERE = "passages judged or ranked, but not in the corpus"
 
 ScoresAre = Literal["label", "teacher"]
 
+TEACHER_KEY = "teacher_scores"
+"""Where `sharprank teach` leaves the scores of lists."""
+
 _PASSAGE = ("doc", "document", "passage", "text")
 _PASSAGES = ("docs", "documents", "passages")
 _LABEL = ("label", "relevance")
@@ -44,7 +47,7 @@ class GroupForm:
     Attributes:
         rows: names of the fields of rows; `query` also of the other forms.
         passage, label: names of the fields of graded pairs; by default the usual ones.
-        passages, labels, scores: names of the fields of lists.
+        passages, labels, scores, teacher: names of the fields of lists; `teacher`'s are never labels.
         scores_are: what scores without labels beside them are: `label` or `teacher`; None takes those of lists for
             labels and those of rows for a teacher's.
         run, run_depth: TREC run that gives a collection's queries negatives, and how many of its candidates.
@@ -56,6 +59,7 @@ class GroupForm:
     passages: str | None = None
     labels: str = "labels"
     scores: str = "scores"
+    teacher: str = TEACHER_KEY
     scores_are: ScoresAre | None = None
     run: str | None = None
     run_depth: int = 100
@@ -177,19 +181,18 @@ class _Reader:
 
     def _list(self, record: Record, key: str) -> None:
         form = self.form
-        fields = with_lists(record, text_keys=(key,), score_keys=(form.labels, form.scores))
+        fields = with_lists(record, text_keys=(key,), score_keys=(form.labels, form.scores, form.teacher))
         query, texts = query_in(fields, form.rows.query), texts_in(fields, key)
         if not texts:
             raise BadField(f"{key!r} holds no text", fix="give it at least one", reason="no passages")
         labels: list[Label | None] = [None] * len(texts)
-        teacher: tuple[float, ...] | None = None
+        teacher = scores_in(fields, form.teacher, len(texts), key)
         if form.labels in fields:
             labels = _labels(fields, form.labels, len(texts), key)
-            teacher = scores_in(fields, form.scores, len(texts), key)
-        elif form.scores_are == "teacher":
-            teacher = scores_in(fields, form.scores, len(texts), key)
-        else:
+        elif form.scores_are != "teacher" and (form.scores in fields or teacher is None):
             labels = _labels(fields, form.scores, len(texts), key)
+        if teacher is None and (form.labels in fields or form.scores_are == "teacher"):
+            teacher = scores_in(fields, form.scores, len(texts), key)
         self.forms[LISTS] += 1
         gathered = self.gathering.begin(query, record.place)
         for text, label, score in zip(texts, labels, teacher or [None] * len(texts), strict=True):

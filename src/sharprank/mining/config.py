@@ -127,7 +127,9 @@ class MineConfig:
     pooling_method: str | None = _flag("cls, mean or last_token; by default the model's own")
     embedder_query_max_length: int | None = _flag("tokens of a query at most; by default the model's own, up to 512")
     embedder_passage_max_length: int | None = _flag("tokens of a passage at most; likewise")
-    dtype: str | None = _flag("float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere")
+    dtype: str | None = _flag(
+        "float32, bfloat16, float16 or auto; by default bfloat16 on CUDA from Ampere on, else float32"
+    )
     device: str | None = _flag("cpu, cuda, cuda:N or mps; by default the best there is")
     trust_remote_code: bool = _flag("run code that comes with the model", False)
     cache_dir: str | None = _flag("where models from the hub are kept")

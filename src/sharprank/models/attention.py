@@ -3,7 +3,7 @@
 `packed_attention` is what transformers calls. On CPU it runs each sequence on its own: torch's fused kernel
 where no gradient is needed, and in training one autograd node for the whole pack with plain matrix products
 (torch's fused CPU backward is slow, above all in bfloat16, and its dropout falls back to a slow path anyway).
-On CUDA it runs `torch.nn.attention.varlen` in half precision, and each sequence on its own otherwise.
+On CUDA it runs `torch.nn.attention.varlen` in half precision from Ampere on, and each sequence on its own otherwise.
 
 Decoders are causal (their attention modules say so) and may share keys and values between heads; both are kept.
 
@@ -60,7 +60,7 @@ def packed_attention(
         raise ValueError("a pack is one row without an attention mask: padding cannot be told apart inside it")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda and dropout == 0.0 and query.shape[2] == key.shape[2]:
-        varlen = _varlen(reach) if query.dtype in (torch.float16, torch.bfloat16) else None
+        varlen = _varlen(reach) if _has_varlen(query) else None
         if varlen is not None:
             return varlen(query, key, value, packing, scale), None
     longest = max(packing.lengths)
@@ -222,6 +222,11 @@ class _PackedMath(torch.autograd.Function):
             grads[0][rows] = torch.matmul(grad_s, key[:, cols]).transpose(0, 1)
             grads[1][cols] = torch.matmul(grad_s.transpose(1, 2), query[:, rows]).transpose(0, 1)
         return (*(grad.transpose(0, 1) for grad in grads), None)
+
+
+def _has_varlen(query: torch.Tensor) -> bool:
+    """Whether precision and card are such as torch's varlen attention (FlashAttention 2) is made for."""
+    return query.dtype in (torch.float16, torch.bfloat16) and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def _varlen(reach: Reach) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sharprank.errors import UserError
+from sharprank.formats.calibration import fingerprint
 from sharprank.models.batches import TokenBatch, model_inputs
 from sharprank.models.compatibility import LOADS_WITH
 from sharprank.models.encoder_config import said_to_embed
@@ -39,6 +40,9 @@ from sharprank.progress import say
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens of a pair, unless asked otherwise or trained otherwise; less where the model's own limit is lower."""
+
+
+_FINGERPRINT_DIGITS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,12 @@ class Checkpoint:
         folder = Path(self.path)
         return str(folder.resolve()) if folder.is_dir() and self.name != MINILM else self.name
 
+    def fingerprint(self) -> str | None:
+        """What tells its weights (base and adapter) from others of their name; None where they are no local files."""
+        folders = [self.path] if self.adapter is None else [self.path, self.adapter.folder]
+        found = [fingerprint(folder)[:_FINGERPRINT_DIGITS] for folder in folders if Path(folder).is_dir()]
+        return " ".join(found) or None
+
     def _fresh_parts(self, model: Any) -> tuple[str, ...]:
         """Modules of the base model that a new head brought with it, by the end of their names."""
         if self.kind != "new_head" or not is_bert_like(self.config):
@@ -232,8 +242,13 @@ def open_reranker(
     asked.check()
     hub: dict[str, Any] = {"trust_remote_code": trust_remote_code, "cache_dir": cache_dir}
     adapter = find_adapter(name, cache_dir=cache_dir)
-    path = resolve_model(name, with_tokenizer=tokenizer_name is None) if adapter is None else resolve_base(adapter)
-    own = name if adapter is not None and has_tokenizer(name) else path
+    own_tokenizer = adapter is not None and has_tokenizer(name)
+    needs_tokenizer = tokenizer_name is None and not own_tokenizer
+    if adapter is None:
+        path = resolve_model(name, with_tokenizer=needs_tokenizer)
+    else:
+        path = resolve_base(adapter, with_tokenizer=needs_tokenizer)
+    own = name if own_tokenizer else path
     config = load_config(config_name or path, **hub)
     tokenizer = load_tokenizer(tokenizer_name or own, **hub)
     if adapter is not None and adapter.recipe is not None:
@@ -265,14 +280,17 @@ def open_reranker(
     )
 
 
-def resolve_base(adapter: Adapter) -> str:
+def resolve_base(adapter: Adapter, *, with_tokenizer: bool = True) -> str:
     """The base model of an adapter.
+
+    Args:
+        with_tokenizer: see `resolve_model`.
 
     Raises:
         UserError: it is not there.
     """
     try:
-        return resolve_model(adapter.base)
+        return resolve_model(adapter.base, with_tokenizer=with_tokenizer)
     except UserError as error:
         raise UserError(
             f"adapter {adapter.folder} belongs to the base model {adapter.base}, which is not there: {error.problem}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -18,7 +19,14 @@ CPU_TOKEN_BUDGET = 2048
 """Tokens of a micro-batch on CPU: enough to fill the matrix units, few enough for activations to stay in cache."""
 
 CUDA_TOKENS_PER_GIB = 2048
-"""Tokens of a micro-batch per GiB of free GPU memory, for 12 layers of width 768; scaled by layers x width."""
+"""Tokens that are scored at a time per GiB of free GPU memory, for 12 layers of width 768; scaled by layers x width."""
+
+CUDA_TRAINED_TOKENS_PER_GIB = 1024
+"""The same in training, in half precision: 114 bytes a token, layer and unit of the width. The backward pass keeps 41
+to 45 of them on CPU, and on CUDA more, whose layer norms are float32; without half precision it is twice as much."""
+
+TRAINED_BYTES, SMALLEST_TRAINED_BATCH = 16, 512
+"""Bytes of a trained weight with its gradient and Adam's two moments, all float32; tokens that are always tried."""
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -52,13 +60,15 @@ def device_of_rank(device: str | None, local_rank: int) -> str | None:
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """The precision of inference: as asked; by default bfloat16 on CUDA, float32 elsewhere ("auto": also fast CPUs).
 
+    Cards before Ampere only emulate bfloat16 and get float32, which every model can be scored in.
+
     Raises:
         UserError: an unknown name.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
     if dtype is None:
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and bf16_is_fast(device) else torch.float32
     if dtype == "auto":
         return torch.bfloat16 if bf16_is_fast(device) else torch.float32
     if dtype not in DTYPES:
@@ -92,10 +102,35 @@ def _matmul_seconds(dtype: torch.dtype) -> float:
 
 
 def token_budget(device: torch.device, *, num_layers: int = 12, hidden_size: int = 768) -> int:
-    """Tokens of one micro-batch: cache-sized on CPU, sized by free memory on CUDA."""
+    """Tokens that are scored at a time: cache-sized on CPU, sized by free memory on CUDA."""
     if device.type != "cuda":
         return CPU_TOKEN_BUDGET
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    scale = (12 * 768) / max(1, num_layers * hidden_size)
-    tokens = int(free_bytes / 2**30 * CUDA_TOKENS_PER_GIB * scale)
+    tokens = _tokens(free_bytes, CUDA_TOKENS_PER_GIB, num_layers=num_layers, hidden_size=hidden_size)
     return max(4096, min(tokens, 262_144))
+
+
+def training_budget(device: torch.device, model: Any, *, in_half_precision: bool, num_shards: int = 1) -> int:
+    """Tokens of one micro-batch of training: as for scoring, but weights, gradients and Adam need room first.
+
+    Args:
+        model: about to be trained, and not on the device yet.
+        in_half_precision: its passes; the weights are float32.
+        num_shards: devices that its weights are shared out to.
+    """
+    if device.type != "cuda":
+        return CPU_TOKEN_BUDGET
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    kept = sum(p.numel() * (TRAINED_BYTES if p.requires_grad else p.element_size()) for p in model.parameters())
+    tokens = _tokens(
+        free_bytes - kept // num_shards,
+        CUDA_TRAINED_TOKENS_PER_GIB // (1 if in_half_precision else 2),
+        num_layers=getattr(model.config, "num_hidden_layers", 12),
+        hidden_size=getattr(model.config, "hidden_size", 768),
+    )
+    return max(SMALLEST_TRAINED_BATCH, min(tokens, 262_144))
+
+
+def _tokens(free_bytes: int, tokens_per_gib: int, *, num_layers: int, hidden_size: int) -> int:
+    scale = (12 * 768) / max(1, num_layers * hidden_size)
+    return int(free_bytes / 2**30 * tokens_per_gib * scale)

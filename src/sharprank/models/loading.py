@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sharprank.errors import UserError
+from sharprank.models.lora import forget_adapter
 
 
 def load_config(path: str, *, trust_remote_code: bool = False, cache_dir: str | None = None) -> Any:
@@ -70,6 +71,27 @@ def load_weights(auto_class: Any, path: str, *, needs_head: bool = False, **kwar
             f"model {path} lacks {lacking[0]}, a part of the head that its config.json names",
             fix="train it again with this version, or name another head with --pooling to train a new one",
         )
+    return keep_names(model)
+
+
+class _Whole:
+    """Mixed in before a model's class."""
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
+        done = super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})  # type: ignore[misc]
+        if kwargs.get("is_main_process", True):
+            forget_adapter(save_directory)
+        return done
+
+
+def keep_names(model: Any) -> Any:
+    """Let a model save its weights under the names that they have in it, and return it.
+
+    transformers gives those of some families the names of an older format. Loading a model whole translates them back;
+    its Trainer, which loads weights into a model that is there, does not, and nothing does for a head of ours.
+    """
+    of = type(model)
+    model.__class__ = type(of.__name__, (_Whole, of), {"__module__": of.__module__})
     return model
 
 
@@ -101,6 +123,28 @@ def refuse_other_weights(model: Any, folder: str) -> None:
                         f"checkpoint {folder} is of another model: {name} is {list(shape)}, and this model {here}",
                         fix="name a checkpoint of the same model and settings, or leave --resume_from_checkpoint out",
                     )
+
+
+def refuse_partial(model: Any, found: Any) -> None:
+    """Refuse a checkpoint that turned out, when it was loaded, not to hold just this model's weights.
+
+    Args:
+        found: what `load_state_dict` returned; weights that share the memory of others are saved once, not missing.
+
+    Raises:
+        UserError: naming the first weight that is missing, or has no place.
+    """
+    missing = set(found.missing_keys).difference(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    if missing:
+        state = model.state_dict()
+        loaded = {value.data_ptr() for name, value in state.items() if name not in missing}
+        missing = {name for name in missing if name not in state or state[name].data_ptr() not in loaded}
+    wrong = [*(f"lacks {name}" for name in sorted(missing)), *(f"has also {name}" for name in found.unexpected_keys)]
+    if wrong:
+        raise UserError(
+            f"a checkpoint of this training is of another model or version: it {wrong[0]} ({len(wrong)} such weights)",
+            fix="name another --output_dir, or pass --overwrite_output_dir True",
+        )
 
 
 @contextlib.contextmanager

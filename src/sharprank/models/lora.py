@@ -24,6 +24,11 @@ from sharprank.models.recipe import KEY
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
+ADAPTER_LEARNING_RATE = 2e-4
+"""Peak rate of an adapter and its head, whatever the width of the model: published, not measured here (FlagEmbedding's
+examples/finetune/reranker/decoder_only/base.sh; QLoRA, Dettmers et al., 2023, for models of 7 and 13 billion weights).
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
@@ -89,6 +94,12 @@ def find_adapter(path: str, *, cache_dir: str | None = None) -> Adapter | None:
             fix=f"write the base model's name into base_model_name_or_path of {ADAPTER_CONFIG}",
         )
     return Adapter(folder=path, base=base, recipe=(_json_at(path, "config.json", cache_dir) or {}).get(KEY))
+
+
+def forget_adapter(folder: str | Path) -> None:
+    """Take away an adapter that would be loaded in the place of the whole model beside it."""
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        (Path(folder) / name).unlink(missing_ok=True)
 
 
 def _json_at(path: str, name: str, cache_dir: str | None) -> dict[str, Any] | None:
@@ -167,7 +178,9 @@ def load_adapter(model: Any, adapter: Adapter, *, trainable: bool) -> Any:
             f"counterpart, first {wrong[0]}",
             fix="name the base model it was trained on in base_model_name_or_path of adapter_config.json",
         )
-    return _reloadable(loaded) if trainable else loaded.merge_and_unload()
+    if trainable:
+        return _reloadable(loaded)
+    return loaded.merge_and_unload().requires_grad_()  # a whole model again, which may be trained on as one
 
 
 def _heads(model: Any) -> tuple[str, ...]:

@@ -304,9 +304,11 @@ class MaxSim:
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any:
         """As transformers does, and beside it this module, so that other libraries can load the head as well."""
+        # Under their own names: older ones, which some families are saved with, are translated back for them alone.
+        kwargs.setdefault("save_original_format", False)
         done = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
         if kwargs.get("is_main_process", True):
-            write_code(Path(save_directory), encoder=type(self).__name__)
+            write_code(Path(save_directory), model_class=type(self))
         return done
 
 
@@ -319,14 +321,15 @@ def _split(ids: list[int], lengths: Any) -> list[list[int]]:
     return found
 
 
-def write_code(folder: Path, *, encoder: str) -> None:
+def write_code(folder: Path, *, model_class: type) -> None:
     """Put this module into a checkpoint, for `AutoModelForSequenceClassification` with `trust_remote_code=True`.
 
     Args:
-        encoder: name of the encoder's class; only transformers' own ones can be named in the code.
+        model_class: has name and module of the encoder's class; only transformers' own ones can be named in the code.
     """
-    if not _is_of_transformers(encoder):
+    if not can_carry_code(model_class):
         return
+    encoder = model_class.__name__
     code = Path(__file__).read_text(encoding="utf-8").rstrip("\n")
     code += (
         f"\n\n\nfrom transformers import {encoder}  # noqa: E402\n\n\nclass Reranker(MaxSim, {encoder}):\n    pass\n"
@@ -334,19 +337,16 @@ def write_code(folder: Path, *, encoder: str) -> None:
     (folder / f"{CODE}.py").write_text(code, encoding="utf-8")
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
+    # Foreign code that an older configuration names was not used for this encoder, and would not fit its weights.
     config["auto_map"] = {"AutoModelForSequenceClassification": f"{CODE}.Reranker"}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def can_carry_code(model_class: type) -> bool:
-    """Whether `write_code` can name the encoder that such a class is made of."""
-    return _is_of_transformers(model_class.__name__)
-
-
-def _is_of_transformers(encoder: str) -> bool:
+    """Whether `write_code` can name the encoder that such a class is made of; foreign code may use the same names."""
     import transformers
 
-    return hasattr(transformers, encoder)
+    return model_class.__module__.startswith("transformers.") and hasattr(transformers, model_class.__name__)
 
 
 def forget_code(config: Any) -> None:

@@ -257,7 +257,8 @@ def _prompt_layout(tokenizer: Any, prompt: Prompt) -> PairLayout:
     if prompt.starts_with_bos:
         if tokenizer.bos_token_id is None:
             raise UserError(
-                "the prompt starts with a first token, and this tokenizer has none", fix="use another prompt"
+                "the prompt starts with a first token, and this tokenizer has none",
+                fix="use one that does not: --prompt qwen3, or a JSON file",
             )
         parts["before"] = np.concatenate([[tokenizer.bos_token_id], parts["before"]]).astype(np.int64)
     return PairLayout(

@@ -136,9 +136,22 @@ def prompt_from(values: Any, *, where: str) -> Prompt:
 
 
 def choose_prompt(tokenizer: Any) -> tuple[str, Prompt]:
-    """Name and prompt that suit a language model which says nothing of its own: by the turns its tokenizer knows."""
-    known = tokenizer.get_vocab()
-    name = "qwen3" if {"<|im_start|>", "<|im_end|>", "<think>"} <= set(known) else "gemma"
+    """Name and prompt that suit a language model which says nothing of its own: by the turns its tokenizer knows.
+
+    Chat turns of Qwen's kind are enough for its prompt, whose other marks are read as text where they are no tokens.
+
+    Raises:
+        UserError: none of ours: the tokenizer knows no such turns, and has no first token.
+    """
+    if {"<|im_start|>", "<|im_end|>"} <= set(tokenizer.get_added_vocab()):
+        name = "qwen3"
+    elif tokenizer.bos_token_id is not None:
+        name = "gemma"
+    else:
+        raise UserError(
+            "no prompt of ours suits this language model: its tokenizer has neither <|im_start|> nor a first token",
+            fix="name one that needs no first token: --prompt qwen3, or a JSON file",
+        )
     return name, PROMPTS[name]
 
 

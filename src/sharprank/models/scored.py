@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from sharprank.models.loading import keep_names
 from sharprank.models.maxsim import JOINT, LATE, MaxSim, forget_code
 from sharprank.models.packing import enable_packing, reads_first_tokens
 from sharprank.models.pooling import Pooling, pool_states
@@ -202,7 +203,7 @@ def pooled_from(model: Any, recipe: Recipe, *, seed: int = 0) -> Any:
     found = pooled.load_state_dict(weights, strict=False)
     assert all(name.startswith("score.") for name in found.missing_keys), found.missing_keys
     enable_packing(pooled, first_tokens_only=reads_first_tokens(pooled))
-    return pooled
+    return keep_names(pooled)
 
 
 def answering_class(config: Any, *, trust_remote_code: bool = False) -> Any:

@@ -79,7 +79,8 @@ class Reranker:
         Args:
             path: a folder or a hub id.
             max_length: tokens of a pair; default as trained, else 512 or the model's limit.
-            dtype: "float32", "bfloat16", "float16", "auto" or a torch dtype; default bfloat16 on CUDA, else float32.
+            dtype: "float32", "bfloat16", "float16", "auto" or a torch dtype; default bfloat16 on CUDA from Ampere on,
+                else float32.
             device: "cpu", "cuda:0", ...; default the best there is.
             cached_passages: passages whose token ids are kept between calls (0: none).
             calibration: a file of `sharprank calibrate --output_file`, in the place of the folder's own.

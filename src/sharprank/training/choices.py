@@ -65,6 +65,7 @@ class Facts:
         width: its hidden size.
         num_queries: to train on.
         max_steps: as the flag; above 0 it counts in place of epochs.
+        adapter_rate: the learning rate of adapters, where one is trained in the place of the weights.
         has_whole_weights: every process has the whole model, and all of it is trained.
         shares: processes x accumulation, which the groups of a step are divided by.
         has_similarities: the miner's are there for all passages, no other teacher is, and the loss leaves room for one.
@@ -75,6 +76,7 @@ class Facts:
     width: int
     num_queries: int
     ranks_already: bool = False
+    adapter_rate: float | None = None
     has_whole_weights: bool = True
     max_steps: int = -1
     shares: int = 1
@@ -142,7 +144,8 @@ def choose(left_open: Collection[str], given: Mapping[str, Any], facts: Facts) -
         return found[name].value if name in found else given.get(name)
 
     rate = learning_rate(head_is_new=facts.head_is_new, width=facts.width, ranks_already=facts.ranks_already)
-    take("learning_rate", rate, facts.head)
+    why = facts.head if facts.adapter_rate is None else "adapter"
+    take("learning_rate", facts.adapter_rate or rate, why)
     groups = by_number(GROUPS_A_STEP, facts.num_queries)
     take("per_device_train_batch_size", max(1, -(-int(groups) // facts.shares)), facts.queries)
     if facts.max_steps <= 0:

@@ -26,7 +26,8 @@ _HAS = {
     RELEVANCE: ("no labels for all its passages", "label them, or use --loss kl, which needs none"),
     TEACHER_SCORES: (
         "no teacher scores for all its passages",
-        "let a teacher score them (sharprank teach --help), or use a loss that needs none",
+        "let a teacher score them (sharprank teach --help), pass --scores_are teacher where the `scores` of lists are "
+        "a teacher's, or use a loss that needs none",
     ),
 }
 

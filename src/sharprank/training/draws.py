@@ -63,6 +63,23 @@ def places(sizes: Sequence[int], num_wanted: int, *, max_positives: int | None =
     return taken
 
 
+def levels_with_places(num_levels: int, num_places: int, *, epoch: int, seed: tuple[int, ...]) -> list[int]:
+    """Which relevances (0 is the highest) get one of the places in `epoch`: the highest, the lowest, others in turn.
+
+    A group whose passages have more relevances than it has places would otherwise never hold the lower ones, and a
+    single place would always go to the highest.
+
+    >>> [levels_with_places(6, 4, epoch=e, seed=(0,)) for e in range(2)], levels_with_places(3, 4, epoch=0, seed=(0,))
+    ([[0, 1, 3, 5], [0, 2, 4, 5]], [0, 1, 2])
+    """
+    if num_levels <= num_places:
+        return list(range(num_levels))
+    if num_places == 1:
+        return draw(num_levels, 1, epoch=epoch, seed=seed)
+    between = draw(num_levels - 2, num_places - 2, epoch=epoch, seed=seed)
+    return [0, *sorted(1 + level for level in between), num_levels - 1]
+
+
 def text_seed(text: str) -> int:
     """A stable 32-bit number for a text, so that draws follow the row and not its place in the file."""
     import zlib

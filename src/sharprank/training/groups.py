@@ -1,8 +1,9 @@
 """From queries with their passages to batches of token groups: texts tokenised once, groups drawn afresh each epoch.
 
 A group is one query with up to G of its passages, the most relevant first: one positive and G-1 negatives, or with
-graded relevance every grade in turn. Queries with fewer passages give smaller groups. Batches are cut from the whole
-global batch, so that the groups of a step do not depend on the number of ranks.
+graded relevance every grade in turn (of more than G grades the highest, the lowest, and others by the epoch). Queries
+with fewer passages give smaller groups. Batches are cut from the whole global batch, so that the groups of a step do
+not depend on the number of ranks.
 
 Shapes: P pairs of a batch, G groups.
 """
@@ -22,7 +23,7 @@ from sharprank.models.batches import TokenBatch, plan_batches
 from sharprank.models.pair_text import PROBED_PAIRS, PairTokenizer
 from sharprank.models.token_store import TokenStore
 from sharprank.records import Group
-from sharprank.training.draws import draw, places, text_seed
+from sharprank.training.draws import draw, levels_with_places, places, text_seed
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,15 @@ class GroupDataset(Dataset[Any]):
 
     def members(self, key: DrawKey) -> np.ndarray:
         """Which passages of the query are in the group, the most relevant first."""
-        levels = self._levels_of_row[key.row]
-        counts = places([len(level) for level in levels], self.group_size, max_positives=self.max_positives)
+        levels, seed = self._levels_of_row[key.row], (self.seed, self._row_seeds[key.row])
+        numbers = list(range(len(levels)))
+        if len(levels) > self.group_size:
+            most = self.group_size if self.max_positives is None else min(self.group_size, self.max_positives + 1)
+            numbers = levels_with_places(len(levels), most, epoch=key.epoch, seed=(*seed, len(levels)))
+        counts = places([len(levels[n]) for n in numbers], self.group_size, max_positives=self.max_positives)
         chosen = [
-            level[draw(len(level), count, epoch=key.epoch, seed=(self.seed, self._row_seeds[key.row], number))]
-            for number, (level, count) in enumerate(zip(levels, counts, strict=True))
+            levels[number][draw(len(levels[number]), count, epoch=key.epoch, seed=(*seed, number))]
+            for number, count in zip(numbers, counts, strict=True)
             if count
         ]
         return np.concatenate(chosen)

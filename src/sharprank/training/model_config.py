@@ -11,7 +11,6 @@ from sharprank.models.kinds import PLAIN, Asked
 from sharprank.models.lora import Lora, check_installed
 from sharprank.models.maxsim import JOINT, LATE
 from sharprank.models.prompts import PROMPTS
-from sharprank.models.recipe import Recipe
 from sharprank.models.scored import HEADS
 
 
@@ -104,15 +103,18 @@ class ModelOptions:
         targets = tuple(self.target_modules) if self.target_modules else None
         return Lora(rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=targets)
 
-    def settings(self, recipe: Recipe) -> dict[str, Any]:
+    def settings(self, opened: Checkpoint) -> dict[str, Any]:
         """The settings that decide a training's result; what is not used is None.
 
         Args:
-            recipe: what was opened, with the prompt itself and not the name of its file.
+            opened: knows the prompt itself and not the name of its file, and the weights that training starts from.
         """
-        lora = self.lora()
+        lora, recipe = self.lora(), opened.recipe
         return {
             "model_name_or_path": self.model_name_or_path,
+            "config_name": self.config_name,
+            "tokenizer_name": self.tokenizer_name,
+            "weights": opened.fingerprint(),
             "dropout": self.dropout,
             "pooling": recipe.pooling,
             "prompt": None if recipe.prompt is None else recipe.prompt.to_dict(),

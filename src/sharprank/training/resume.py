@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from sharprank.errors import UserError
 from sharprank.formats.fusion import FUSION_FILE
 from sharprank.formats.writers import check_writable, write_json
+from sharprank.models.lora import forget_adapter
 from sharprank.models.scored import MODULE_FILES
 from sharprank.progress import say
 from sharprank.training.choices import Choices, as_record, from_record
@@ -24,6 +25,7 @@ from sharprank.training.trainer import COMPLETE_MARK
 
 RUN_FILE = "training.json"
 _FOLLOWING = {
+    "weights": ("weights to start from", "start from the same model"),
     "lora": ("the adapter", "repeat --use_lora, --lora_rank, --lora_alpha, --lora_dropout and --target_modules"),
     "global_batch_size": (
         "--per_device_train_batch_size x processes",
@@ -146,18 +148,33 @@ def begun_run(output_dir: Path) -> Begun:
         return Begun()
 
 
-def prepare_folder(output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, overwrite: bool) -> None:
-    """Write the run's description and clear away what must not be read (first rank only)."""
+def prepare_folder(
+    output_dir: Path, settings: Mapping[str, Any], chosen: Choices, *, overwrite: bool, start: Collection[str] = ()
+) -> None:
+    """Write the run's description and clear away what must not be read (first rank only).
+
+    Args:
+        start: where the model comes from that training starts with; nothing of it is overwritten before the end.
+    """
     if overwrite and output_dir.exists():
         for folder in checkpoints(output_dir):
             shutil.rmtree(folder)
         _forget_modules(output_dir)
+        if output_dir.resolve() not in {Path(path).expanduser().resolve() for path in start}:
+            _forget_weights(output_dir)
     for folder in checkpoints(output_dir):
         if not (folder / COMPLETE_MARK).is_file():
             say(f"note: {folder.name} was cut short and is removed")
             shutil.rmtree(folder)
     (output_dir / FUSION_FILE).unlink(missing_ok=True)  # it was fitted for other weights than the run will leave
     write_run(output_dir, settings, chosen, finished=False)
+
+
+def _forget_weights(output_dir: Path) -> None:
+    """Take away the older run's model or adapter, one of which might be loaded in the place of what this run leaves."""
+    forget_adapter(output_dir)
+    for path in output_dir.glob("model*.safetensors*"):  # whole or in parts, which have an index
+        path.unlink()
 
 
 def _forget_modules(output_dir: Path) -> None:

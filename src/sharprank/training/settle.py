@@ -13,6 +13,7 @@ from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RELEVANCE, TEACHER_SCORES
 from sharprank.models.checkpoint import Checkpoint
 from sharprank.models.devices import bf16_is_fast
+from sharprank.models.lora import ADAPTER_LEARNING_RATE
 from sharprank.progress import say
 from sharprank.training.choices import Choices, Facts, choose, spoken
 from sharprank.training.config import ModelOptions, RerankTrainingArguments
@@ -74,6 +75,7 @@ def _choices(
     facts = Facts(
         head_is_new=not checkpoint.trained,
         ranks_already=checkpoint.ranks_already,
+        adapter_rate=ADAPTER_LEARNING_RATE if options.use_lora else None,
         has_whole_weights=args.has_whole_weights and not options.use_lora,
         width=_width(checkpoint.config),
         num_queries=len(read.train),

@@ -17,7 +17,7 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
 from sharprank.formats.fields import BadField, query_in, texts_in, with_lists
-from sharprank.formats.groups import passages_key_of
+from sharprank.formats.groups import TEACHER_KEY, passages_key_of
 from sharprank.formats.journal import Journal
 from sharprank.formats.rows import RowKeys, no_rows, parse_row
 from sharprank.formats.sources import Source, iter_records
@@ -62,10 +62,7 @@ class Lesson:
     def taught(self, scores: Sequence[float]) -> dict[str, Any]:
         """The record with its scores."""
         if self.num_positives is None:
-            labels = (
-                {"labels": self.fields["scores"]} if "scores" in self.fields and "labels" not in self.fields else {}
-            )
-            return {**self.fields, **labels, "scores": list(scores)}
+            return {**self.fields, TEACHER_KEY: list(scores)}
         cut = self.num_positives
         return {**self.fields, "pos_scores": list(scores[:cut]), "neg_scores": list(scores[cut:])}
 
@@ -152,7 +149,7 @@ def _lesson(record: Record, keys: RowKeys, passages_key: str | None, bad_rows: B
     if keys.positives in record.fields or texts_key is None:
         row = parse_row(record, keys=keys, bad_rows=bad_rows)
         return row and Lesson(row.query, (*row.positives, *row.negatives), len(row.positives), dict(row.fields))
-    fields = with_lists(record, text_keys=(texts_key,), score_keys=("labels", "scores"))
+    fields = with_lists(record, text_keys=(texts_key,), score_keys=("labels", "scores", TEACHER_KEY))
     texts = texts_in(fields, texts_key)
     if not texts:
         raise BadField(f"{texts_key!r} holds no text", fix="give it at least one", reason="no passages")
@@ -190,7 +187,7 @@ def _rounded(scores: np.ndarray) -> list[float]:
 def _numbers(journal: Journal) -> dict[str, Any]:
     """What came out, and whether the teacher agrees with the rows: where it does not, its errors are what is taught."""
     rows = [json.loads(line) for text in journal.texts() for line in text.split("\n") if line]
-    scores = [[*row["pos_scores"], *row["neg_scores"]] if "pos_scores" in row else row["scores"] for row in rows]
+    scores = [[*row["pos_scores"], *row["neg_scores"]] if "pos_scores" in row else row[TEACHER_KEY] for row in rows]
     every = np.concatenate([np.asarray(part, dtype=np.float64) for part in scores])
     agreed = [pair_accuracy(row["pos_scores"], row["neg_scores"]) for row in rows if row.get("neg_scores")]
     if len(every) > 1 and every.min() == every.max():

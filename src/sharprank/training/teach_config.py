@@ -43,7 +43,9 @@ class TeachConfig:
     max_length: int | None = _flag(
         "tokens of a pair; by default as trained, else 512 or the model's limit", aliases=["--reranker_max_length"]
     )
-    dtype: str | None = _flag("float32, bfloat16, float16 or auto; by default bfloat16 on CUDA, float32 elsewhere")
+    dtype: str | None = _flag(
+        "float32, bfloat16, float16 or auto; by default bfloat16 on CUDA from Ampere on, else float32"
+    )
     device: str | None = _flag("cpu, cuda, cuda:N or mps; by default the best there is")
     trust_remote_code: bool = _flag("run code that comes with the model", False)
     batch_size: int = _flag("FlagLLMReranker: pairs of a forward pass; ours are cut by tokens", 32)

@@ -19,10 +19,9 @@ from sharprank.formats.cache import cache_folder
 from sharprank.models.batches import TokenBatch
 from sharprank.models.checkpoint import Checkpoint, open_reranker
 from sharprank.models.cross_encoder import save_cross_encoder
-from sharprank.models.devices import bf16_is_fast, token_budget
+from sharprank.models.devices import bf16_is_fast, training_budget
 from sharprank.models.dropout import set_dropout, use_byte_dropout
 from sharprank.models.loading import quiet_transformers, refuse_other_weights
-from sharprank.models.recipe import Recipe
 from sharprank.models.token_store import TokenStore
 from sharprank.progress import say
 from sharprank.provenance import describe_inputs, versions
@@ -126,9 +125,9 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
     check_share(args.start_share, is_whole=args.has_whole_weights and not model_options.use_lora)
     pair_tokenizer = checkpoint.pair_tokenizer(data.max_len, query_max_length=data.query_max_len)
     checkpoint = checkpoint.trained_with(max_length=pair_tokenizer.max_length)
-    settings = _settings(model_options, data, args, read=read, recipe=checkpoint.recipe)
+    settings = _settings(model_options, data, args, read=read, checkpoint=checkpoint)
     output_dir = Path(str(args.output_dir))
-    state = _agreed_state(output_dir, settings, chosen, args)
+    state = _agreed_state(output_dir, settings, chosen, args, start=(checkpoint.name, checkpoint.path))
     if state.finished:
         say(f"{output_dir}: this training is finished; --overwrite_output_dir True repeats it")
         return TrainingResult(output_dir, was_finished=True)
@@ -161,14 +160,19 @@ def train(model_options: ModelOptions, data: DataOptions, args: RerankTrainingAr
 
 
 def _agreed_state(
-    output_dir: Path, settings: dict[str, Any], chosen: Choices, args: RerankTrainingArguments
+    output_dir: Path,
+    settings: dict[str, Any],
+    chosen: Choices,
+    args: RerankTrainingArguments,
+    *,
+    start: tuple[str, ...],
 ) -> RunState:
     """What the first rank finds in the output folder (and clears there), told to all ranks."""
     agreed: list[Any] = [None]
     if args.process_index == 0:
         agreed[0] = find_run(output_dir, settings, overwrite=args.overwrite_output_dir)
         if not agreed[0].finished:
-            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir)
+            prepare_folder(output_dir, settings, chosen, overwrite=args.overwrite_output_dir, start=start)
     return broadcast_object_list(agreed)[0]
 
 
@@ -194,19 +198,19 @@ def _settings(
     args: RerankTrainingArguments,
     *,
     read: TrainingData,
-    recipe: Recipe,
+    checkpoint: Checkpoint,
 ) -> dict[str, Any]:
     """The settings that decide the result of the run."""
     values = args.to_dict()
     return {
-        **model_options.settings(recipe),
+        **model_options.settings(checkpoint),
         "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
         "eval_data": describe_inputs([path for path in (data.eval_data, data.eval_run) if path]),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
         "positives_per_group": read.max_positives,
-        "max_len": recipe.max_length,
+        "max_len": checkpoint.recipe.max_length,
         "query_max_len": data.query_max_len,
         "global_batch_size": args.per_device_train_batch_size * args.world_size,
         **{name: getattr(data, name) for name in _DATA_DECIDING},
@@ -227,10 +231,11 @@ def _model(checkpoint: Checkpoint, options: ModelOptions, *, seed: int, like: To
 def _trainer(
     model: Any, args: RerankTrainingArguments, *, dataset: GroupDataset, eval_groups: list[Group]
 ) -> RerankTrainer:
-    budget = args.micro_batch_tokens or token_budget(
+    budget = args.micro_batch_tokens or training_budget(
         args.device,
-        num_layers=getattr(model.config, "num_hidden_layers", 12),
-        hidden_size=getattr(model.config, "hidden_size", 768),
+        model,
+        in_half_precision=args.bf16 or args.fp16,
+        num_shards=1 if args.has_whole_weights else args.world_size,
     )
     trainer = RerankTrainer(
         model=model,

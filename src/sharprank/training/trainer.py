@@ -20,6 +20,7 @@ from transformers.trainer_callback import ExportableState
 from sharprank.losses.catalog import Objective
 from sharprank.losses.groups import RankingLoss
 from sharprank.models.batches import TokenBatch, model_inputs
+from sharprank.models.loading import refuse_partial
 from sharprank.models.packing import uses_token_types
 from sharprank.records import Group
 from sharprank.training.collapse import CollapseWatch
@@ -194,6 +195,9 @@ class RerankTrainer(Trainer):
         if warning and "loss" in logs:
             self.collapse.report(warning)
         super().log(logs, start_time)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        refuse_partial(self.model, load_result)
 
     def _load_callback_state(self) -> None:
         super()._load_callback_state()
