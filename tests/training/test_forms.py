@@ -143,6 +143,9 @@ def test_a_collection_with_a_run_is_training_data_as_it_is(arguments, tmp_path, 
     assert main(arguments(**flags)) == 0
     assert "7 queries, 7 positives, 5 to 5 negatives each" in capsys.readouterr().err
     assert judged(tmp_path / "out")["test_measures"]["nDCG@10"] > 0.8
+    (folder / "another.trec").write_text("")  # is not read, so the run in the folder is still this one
+    assert main(arguments(**flags)) == 0
+    assert "this training is finished" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from sharprank.cli.train import main
 from sharprank.errors import UserError
 from sharprank.training.choices import Choice
-from sharprank.training.resume import RUN_FILE, Begun, refuse_other
+from sharprank.training.resume import RUN_FILE, Begun, prepare_folder, refuse_other
 from sharprank.training.settle import GROUPS, _continued
 from tests.training.conftest import make_rows, write_rows
 
@@ -153,3 +153,11 @@ def test_a_continued_run_stops_as_early_as_one_that_was_not_interrupted(argument
         assert json.loads((out / "trainer_state.json").read_text())["global_step"] == 3
         shutil.rmtree(out / "checkpoint-3")
         change(out, finished=False)
+
+
+def test_a_checkpoint_that_overwriting_would_delete_is_no_start(tmp_path):
+    (tmp_path / "out" / "checkpoint-3").mkdir(parents=True)
+    start = (str(tmp_path / "out" / "checkpoint-3"), "org/name")
+    with pytest.raises(UserError, match="lies in --output_dir .*out, whose checkpoints --overwrite_output_dir deletes"):
+        prepare_folder(tmp_path / "out", {}, {}, overwrite=True, start=start)
+    assert (tmp_path / "out" / "checkpoint-3").exists()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows, shown
-from sharprank.formats.collections import is_collection, judgements_path, read_collection
+from sharprank.formats.collections import collection_paths, is_collection, judgements_path, read_collection
 from sharprank.formats.convert.judged import unjudged
 from sharprank.formats.fields import BadField, number_in, query_in, scores_in, texts_in, with_lists
 from sharprank.formats.gather import Gathering, Member
@@ -121,6 +121,13 @@ def read_groups(
     if not groups:
         raise no_rows(source, form.rows, bad_rows)
     return GroupData(groups, scale, labels, reader.forms, gathering.left_out)
+
+
+def paths_read(source: Source, *, default_split: str = "train") -> list[str]:
+    """What `read_groups` reads: of a collection its texts and these judgements, so that other files may come and go."""
+    if source.subset is None and is_collection(source.path):
+        return collection_paths(source.path, split=source.split or default_split)
+    return [source.path]
 
 
 class _Reader:

@@ -21,6 +21,7 @@ from sharprank.progress import say
 from sharprank.records import Group
 from sharprank.training import choices
 from sharprank.training.config import DataOptions
+from sharprank.training.data_config import MEASURED_SPLIT
 
 _HAS = {
     RELEVANCE: ("no labels for all its passages", "label them, or use --loss kl, which needs none"),
@@ -76,16 +77,14 @@ def read_training_data(data: DataOptions, objective: Objective, *, seed: int) ->
     """
     bad_rows = BadRows(data.on_bad_row)
     scale = LabelScale.parse(data.label_map, low=data.min_label, high=data.max_label)
-    source = Source(data.train_data, data.sub_data_name, data.train_split)
-    read = read_groups(source, form=_form(data, run=data.train_run), scale=scale, bad_rows=bad_rows)
+    read = read_groups(data.train_source, form=_form(data, run=data.train_run), scale=scale, bad_rows=bad_rows)
     _describe(read, data.train_data)
     known = read.scale if read.labels else scale  # rows have no labels to fit a scale to; other data may
     groups, evaluation, at_end = read.groups, [], []
     if data.validation_split:
         groups, evaluation = hold_out(groups, share=data.validation_split, seed=seed)
-    elif data.eval_data is not None:
-        source = Source(data.eval_data, data.eval_sub_data_name, data.eval_split)
-        evaluation = _measured(source, data, _form(data, run=data.eval_run), known, groups)
+    elif data.eval_source is not None:
+        evaluation = _measured(data.eval_source, data, _form(data, run=data.eval_run), known, groups)
     elif data.validation_split is None:
         groups, at_end = _kept_for_the_end(groups, seed=seed)
     test = []
@@ -176,7 +175,7 @@ def _measured(
 ) -> list[Group]:
     """Groups to measure on, with a warning where training has seen their queries."""
     bad_rows = BadRows(data.on_bad_row)
-    read = read_groups(source, form=form, scale=scale, bad_rows=bad_rows, default_split="test")
+    read = read_groups(source, form=form, scale=scale, bad_rows=bad_rows, default_split=MEASURED_SPLIT)
     groups = _measurable(read.groups, str(source))
     _say_skipped(bad_rows, str(source))
     seen = {fold(group.query) for group in training} & {fold(group.query) for group in groups}

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sharprank.errors import UserError
+from sharprank.formats.groups import paths_read
+from sharprank.formats.sources import Source
+
+MEASURED_SPLIT = "test"
+"""Of data to measure on, where it has several and none is named."""
 
 
 def _flag(help_text: str, default: Any = None) -> Any:
@@ -88,6 +93,25 @@ class DataOptions:
     def has_evaluation(self) -> bool:
         """Whether anything is ranked during training."""
         return self.eval_data is not None or bool(self.validation_split)
+
+    @property
+    def train_source(self) -> Source:
+        """Where the training data is."""
+        return Source(self.train_data, self.sub_data_name, self.train_split)
+
+    @property
+    def eval_source(self) -> Source | None:
+        """Where the data is that is ranked during training."""
+        return None if self.eval_data is None else Source(self.eval_data, self.eval_sub_data_name, self.eval_split)
+
+    def train_paths(self) -> list[str]:
+        """What is read to train on."""
+        return [*paths_read(self.train_source), *([self.train_run] if self.train_run else [])]
+
+    def eval_paths(self) -> list[str]:
+        """What is read to measure on during training."""
+        read = [] if self.eval_source is None else paths_read(self.eval_source, default_split=MEASURED_SPLIT)
+        return [*read, *([self.eval_run] if self.eval_run else [])]
 
     @property
     def first_stage_run(self) -> str | None:

@@ -155,8 +155,12 @@ def prepare_folder(
 
     Args:
         start: where the model comes from that training starts with; nothing of it is overwritten before the end.
+
+    Raises:
+        UserError: it is a checkpoint in this folder, which overwriting would delete.
     """
     if overwrite and output_dir.exists():
+        _refuse_own_start(output_dir, start)
         for folder in checkpoints(output_dir):
             shutil.rmtree(folder)
         _forget_modules(output_dir)
@@ -168,6 +172,16 @@ def prepare_folder(
             shutil.rmtree(folder)
     (output_dir / FUSION_FILE).unlink(missing_ok=True)  # it was fitted for other weights than the run will leave
     write_run(output_dir, settings, chosen, finished=False)
+
+
+def _refuse_own_start(output_dir: Path, start: Collection[str]) -> None:
+    for path in start:
+        place = Path(path).expanduser().resolve()
+        if any(folder.resolve() in (place, *place.parents) for folder in checkpoints(output_dir)):
+            raise UserError(
+                f"the model {path} lies in --output_dir {output_dir}, whose checkpoints --overwrite_output_dir deletes",
+                fix="name another --output_dir, or copy the model out of it",
+            )
 
 
 def _forget_weights(output_dir: Path) -> None:

@@ -204,8 +204,8 @@ def _settings(
     values = args.to_dict()
     return {
         **model_options.settings(checkpoint),
-        "train_data": describe_inputs([path for path in (data.train_data, data.train_run) if path]),
-        "eval_data": describe_inputs([path for path in (data.eval_data, data.eval_run) if path]),
+        "train_data": describe_inputs(data.train_paths()),
+        "eval_data": describe_inputs(data.eval_paths()),
         "sub_data_name": data.sub_data_name,
         "num_rows": len(read.train),
         "train_group_size": data.train_group_size,
