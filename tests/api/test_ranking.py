@@ -185,6 +185,19 @@ def test_groups_and_adapters_resume_to_the_same_batches_and_weights(kind, tiny_b
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_the_order_of_groups_follows_the_epoch_that_training_is_in(tiny_bert, rows, tmp_path):
+    model = AutoModelForRanking.from_pretrained(str(tiny_bert), train_group_size=2, **CPU)
+    data = dataset(rows, train_group_size=2)
+    trainer = RerankTrainer(model, arguments(tmp_path / "out", seed=3), train_dataset=data)
+    sampler = trainer._get_train_sampler()
+    first = list(sampler)
+    trainer.state.epoch = 1.5  # resumed: with several processes no loader passes it on
+    trainer.callback_handler.on_epoch_begin(trainer.args, trainer.state, trainer.control)
+    generator = torch.Generator().manual_seed(3)
+    for order in (first, list(sampler)):
+        assert order[::2] == [2 * group for group in torch.randperm(len(data) // 2, generator=generator).tolist()]
+
+
 def test_the_best_adapter_is_what_training_ends_with(tiny_bert, rows, tmp_path):
     model = AutoModelForRanking.from_pretrained(str(tiny_bert), use_lora=True, **CPU)
     flags = {"save_steps": 4, "eval_steps": 4, "eval_strategy": "steps", "load_best_model_at_end": True}

@@ -186,6 +186,14 @@ def test_a_beir_folder_gives_a_row_for_every_judged_query(beir, convert):
     assert convert.stats["texts_left_out"] == {"judged or ranked, but not in the corpus": 1}
 
 
+def test_rows_may_lie_beside_the_collection_that_they_come_from(beir, capsys):
+    words = ["beir", "--input_file", str(beir), "--output_file", str(beir / "rows.jsonl")]
+    assert main(words) == 0 and main(words) == 0
+    assert "was already made" in capsys.readouterr().err
+    assert main([*words[:-1], str(beir / "corpus.jsonl")]) == 2
+    assert "is also --input_file" in capsys.readouterr().err
+
+
 def test_a_run_fills_the_negatives_up_with_its_best_unjudged_candidates(beir, tmp_path, convert):
     rows = convert("beir", beir, "--run", str(tmp_path / "run.trec"), "--negative_number", "3")
     assert rows[0]["neg"] == ["text 1", "text 5", "text 4"]

@@ -62,6 +62,16 @@ def test_changed_rows_are_no_reason_to_replace_the_output(rows_path, tiny_bert, 
     assert main([*words, "--overwrite", "True"]) == 0
 
 
+def test_another_file_beside_a_collection_is_no_other_data(tiny_bert, tmp_path):
+    folder = tmp_path / "collection"
+    folder.mkdir()
+    (folder / "corpus.jsonl").write_text('{"_id": "p1", "text": "a red apple"}\n{"_id": "p2", "text": "blue fish"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "red apple"}\n')
+    (folder / "qrels.tsv").write_text("q1 0 p1 1\nq1 0 p2 0\n")
+    words = ["--model_path", str(tiny_bert), "--test_data", str(folder), "--output_file", str(folder / "out.json")]
+    assert main(words) == 0 and main(words) == 0
+
+
 def test_another_models_output_is_not_replaced(rows_path, tiny_bert, tiny_xlmr, tmp_path, capsys):
     words = ["--test_data", str(rows_path), "--output_file", str(tmp_path / "out.json")]
     assert main(["--model_path", str(tiny_bert), *words]) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 from itertools import product
 from pathlib import Path
@@ -408,6 +410,13 @@ def test_weights_keep_their_names_where_transformers_would_save_older_ones(tiny_
     ranker = AutoModelForRanking(loaded, checkpoint.tokenizer, device="cpu")  # made by others, saved by us
     ranker.save_pretrained(str(tmp_path / "again"))
     assert set(load_file(tmp_path / "again" / "model.safetensors")) == set(state)
+
+
+def test_a_model_with_the_head_of_its_family_can_be_pickled_and_copied(tiny_bert):
+    model = open_reranker(str(tiny_bert)).load()
+    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert type(again) is type(model) and again is not model
+        assert all(torch.equal(again.state_dict()[name], value) for name, value in model.state_dict().items())
 
 
 def test_sentence_transformers_and_flagembedding_load_it_with_the_same_scores(tiny_encoder, tmp_path):

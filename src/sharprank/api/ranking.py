@@ -258,7 +258,7 @@ class AutoModelForRanking(nn.Module):
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Write model and tokenizer; every tool of ours, and those of the model's family, load the folder."""
-        model = getattr(self.model, "module", self.model)
+        model = getattr(self.model, "module", self.model)  # it may be a caller's, and not one that we loaded
         model.save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
         self.tokenizer.save_pretrained(save_directory)
 

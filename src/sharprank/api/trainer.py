@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback
@@ -44,6 +43,7 @@ class RerankTrainer(Trainer):
         collator = kwargs.setdefault("data_collator", RerankCollator(model.tokenizer, model.max_length))
         if isinstance(collator, RerankCollator):
             collator.use_prompt(model.prompt, guarded=model.compares_tokens)
+        self.whole_groups: _WholeGroups | None = None
         super().__init__(model=model, args=args, **kwargs)
         _check_groups(model.train_group_size, self.args.per_device_train_batch_size, self.train_dataset)
         self.add_callback(_NewDraws(self))
@@ -62,7 +62,8 @@ class RerankTrainer(Trainer):
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         if size == 1:
             return super()._get_train_sampler(train_dataset)
-        return _WholeGroups(len(dataset), size=size, seed=self.args.seed)
+        self.whole_groups = _WholeGroups(len(dataset), size=size, seed=self.args.seed)
+        return self.whole_groups
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load a checkpoint's weights; an adapter's into the adapter, which transformers does not see in the model."""
@@ -123,17 +124,24 @@ class _WholeGroups(Sampler[int]):
         return self.length
 
     def __iter__(self) -> Iterator[int]:
-        for group in np.random.default_rng([self.seed, self.epoch]).permutation(self.length // self.size).tolist():
+        generator = torch.Generator().manual_seed(self.seed)
+        orders = (torch.randperm(self.length // self.size, generator=generator) for _ in range(self.epoch + 1))
+        *_, order = orders
+        for group in order.tolist():
             yield from range(group * self.size, (group + 1) * self.size)
 
 
 class _NewDraws(TrainerCallback):
-    """Draws positives and negatives anew at each epoch's start, where the dataset can."""
+    """Draws positives and negatives anew at each epoch's start, where the dataset can, and the order of whole groups.
 
-    def __init__(self, trainer: Trainer) -> None:
+    That epoch is told to the order here, because several processes that resume put it where no loader finds it.
+    """
+
+    def __init__(self, trainer: RerankTrainer) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        set_epoch = getattr(self.trainer.train_dataset, "set_epoch", None)
-        if set_epoch is not None:
-            set_epoch(int(state.epoch or 0))
+        for drawn in (self.trainer.train_dataset, self.trainer.whole_groups):
+            set_epoch = getattr(drawn, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(int(state.epoch or 0))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sharprank.cli.options import parse, run_command
 from sharprank.errors import UserError
 from sharprank.formats.bad_rows import BadRows
-from sharprank.formats.collections import read_collection
+from sharprank.formats.collections import collection_paths, pool_path, read_collection
 from sharprank.formats.convert import back, chat, judged, msmarco, pairs, squad
 from sharprank.formats.convert.tally import Row, Tally
 from sharprank.formats.rows import RowKeys, read_rows
@@ -150,6 +150,13 @@ def _convert(words: list[str]) -> None:
         print(line)
 
 
+def _paths_read(name: str, config: ConvertConfig) -> list[str]:
+    """What is read of --input_file: of a collection its own files alone, so that an output may lie beside them."""
+    if name == "beir":
+        return collection_paths(config.input_file, split=config.split)
+    return [(pool_path(config.input_file) if name == "trec" else None) or config.input_file]
+
+
 def convert(name: str, config: ConvertConfig) -> list[str]:
     """Convert, unless the output is there already; returns the lines of the report, none then.
 
@@ -157,9 +164,10 @@ def convert(name: str, config: ConvertConfig) -> list[str]:
         UserError: what cannot be read, converted or written; an output that other settings made; no row at all.
     """
     check_writable(config.output_file)
-    named = {name: getattr(config, name) for name in ("input_file", "queries", "qrels", "run")}
-    check_apart({"output_file": config.output_file}, [(f"--{name}", path) for name, path in named.items()])
-    inputs = describe_inputs(path for path in named.values() if path)
+    read = [("--input_file", path) for path in _paths_read(name, config)]
+    read += [(f"--{flag}", path) for flag in ("queries", "qrels", "run") if (path := getattr(config, flag))]
+    check_apart({"output_file": config.output_file}, read)
+    inputs = describe_inputs(path for _, path in read)
     flags = {key: value for key, value in asdict(config).items() if key not in ("output_file", "overwrite")}
     settings = {"format": name, **flags, "inputs": inputs}
     if is_made(config.output_file, settings, overwrite=config.overwrite):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sharprank.evaluation.config import EvaluationConfig, as_in_evaluate, shared_settings
-from sharprank.evaluation.evaluate import Prepare, evaluate
+from sharprank.evaluation.evaluate import Prepare, evaluate, read_task
 from sharprank.evaluation.result import EvaluationResult
 from sharprank.evaluation.scorers import prepare_scorer
 from sharprank.formats.writers import check_writable, refuse_other_inputs, refuse_other_settings, write_json
@@ -54,7 +54,7 @@ def test_reranker(config: RerankerTestConfig, *, prepare: Prepare = prepare_scor
     config.evaluation().check()
     check_writable(config.output_file)
     refuse_other_settings(config.output_file, settings, manifest_path=config.output_file, overwrite=config.overwrite)
-    inputs = describe_inputs([config.test_data])
+    inputs = describe_inputs(read_task(config.evaluation()).input_paths)
     refuse_other_inputs(config.output_file, inputs, manifest_path=config.output_file, overwrite=config.overwrite)
     result = evaluate(config.evaluation(), prepare=prepare)
     about = manifest(command=["sharprank", "test_reranker"], settings=settings, inputs=inputs)

@@ -6,6 +6,7 @@ Weights are float32 whatever precision they were stored in, and safetensors only
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,20 @@ class _Whole:
             forget_adapter(save_directory)
         return done
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        _, _, *state = super().__reduce_ex__(protocol)
+        return (_new_whole, (type(self).__mro__[2],), *state)
+
+
+@functools.cache
+def _whole(of: type) -> type:
+    return type(of.__name__, (_Whole, of), {"__module__": of.__module__})
+
+
+def _new_whole(of: type) -> Any:
+    """What pickle makes first: it would not find the class under its name, which is that of `of`."""
+    return object.__new__(_whole(of))
+
 
 def keep_names(model: Any) -> Any:
     """Let a model save its weights under the names that they have in it, and return it.
@@ -90,8 +105,8 @@ def keep_names(model: Any) -> Any:
     transformers gives those of some families the names of an older format. Loading a model whole translates them back;
     its Trainer, which loads weights into a model that is there, does not, and nothing does for a head of ours.
     """
-    of = type(model)
-    model.__class__ = type(of.__name__, (_Whole, of), {"__module__": of.__module__})
+    if not isinstance(model, _Whole):
+        model.__class__ = _whole(type(model))
     return model
 
 

@@ -23,9 +23,9 @@ def answer(
     """The text for one query, with its line feed.
 
     Args:
-        scores: raw, one a passage, in input order; they alone order the passages, since large ones all have
+        scores: raw, one a passage, in input order; they alone say which are best, since large ones all have
             probability 1.
-        shown: what is written: they, or their probabilities.
+        shown: what is written: they, or their probabilities. A run has nothing else: of equal ones the ids decide.
         output_format: list, rows, ranking or trec.
         top_k: how many a ranking or a run keeps.
         tag: last column of a TREC run.
