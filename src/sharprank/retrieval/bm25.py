@@ -19,14 +19,13 @@ import numpy as np
 from sharprank.errors import UserError
 from sharprank.progress import track
 from sharprank.records import Run
-from sharprank.retrieval.marks import MARKS, without_points
+from sharprank.retrieval.marks import token_pattern, without_points
 
 _WITHOUT_BLANKS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
     "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # Japanese, Chinese
     "\u1100-\u11ff\uac00-\ud7af\U00020000-\U0003ffff"  # Korean, rare Chinese characters
 )
-_TOKEN = re.compile(rf"[{_WITHOUT_BLANKS}]+|[^\W{_WITHOUT_BLANKS}]+(?:[{MARKS}]+[^\W{_WITHOUT_BLANKS}]*)*")
 _PAIRED = re.compile(rf"[{_WITHOUT_BLANKS}]")
 
 
@@ -38,12 +37,13 @@ class Tokenizer:
     """
 
     def __init__(self, *, stem: bool = True) -> None:
+        self._token = token_pattern(f"[{_WITHOUT_BLANKS}]+", _WITHOUT_BLANKS)
         self._stems: dict[str, str] = {}
         self._stemmer = _english_stemmer() if stem else None
 
     def __call__(self, text: str) -> list[str]:
         normal = without_points(unicodedata.normalize("NFKC", text).lower())
-        return [term for token in _TOKEN.findall(normal) for term in self._terms(token)]
+        return [term for token in self._token.findall(normal) for term in self._terms(token)]
 
     def _terms(self, token: str) -> Iterator[str]:
         if _PAIRED.match(token):

@@ -20,11 +20,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from sharprank.retrieval.marks import MARKS, without_points
+from sharprank.retrieval.marks import token_pattern, without_points
 
 SHINGLE_TOKENS = 3
 NEAR_DUPLICATE = 0.8
@@ -46,7 +46,6 @@ WITHIN_MARGIN = "score within the margin of a positive's"
 WITHIN_RELATIVE_MARGIN = "score within the relative margin of a positive's"
 
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:[{MARKS}]+[^\W{_CJK}]*)*")
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 
 
@@ -59,6 +58,11 @@ def fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+@cache
+def _token() -> re.Pattern[str]:
+    return token_pattern(f"[{_CJK}]", _CJK)
+
+
 @lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """The text without differences of Unicode form, case, white space and punctuation.
@@ -69,7 +73,7 @@ def plain(text: str) -> str:
     True
     """
     normal = unicodedata.normalize("NFKC", text)
-    return " ".join(_TOKEN.findall(without_points(normal.casefold()))) or fold(normal)
+    return " ".join(_token().findall(without_points(normal.casefold()))) or fold(normal)
 
 
 @lru_cache(maxsize=4096)

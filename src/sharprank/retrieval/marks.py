@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 _LAST = 0x1FFFF
 """Beyond it there are variation selectors alone."""
@@ -36,11 +37,21 @@ def _spans(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-MARKS = "".join(
-    f"\\U{first:08x}-\\U{last:08x}"
-    for first, last in _spans(code for code in range(_LAST + 1) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
-)
-"""All of them, as the inside of a character class."""
+@cache
+def marks() -> str:
+    """All of them, as the inside of a character class; put together where words are first looked for."""
+    codes = (code for code in range(_LAST + 1) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _spans(codes))
+
+
+def token_pattern(alone: str, others: str) -> re.Pattern[str]:
+    """What a token is: `alone`, or letters and digits with their marks.
+
+    Args:
+        alone: an expression.
+        others: the inside of a character class, of what belongs to no such run of letters.
+    """
+    return re.compile(rf"{alone}|[^\W{others}]+(?:[{marks()}]+[^\W{others}]*)*")
 
 
 def without_points(lowered: str) -> str:
