@@ -133,6 +133,7 @@ def test_bm25_can_be_the_first_stage_and_what_its_queries_say_is_left_beside_the
 BAD = {
     "no data": (["--train_data", "nowhere.jsonl"], "nowhere.jsonl"),
     "no model": (["-m", "./no/such/model"], "./no/such/model"),
+    "split of nothing": (["--eval_split", "dev"], "--eval_split dev says how --eval_data is read"),
     "share of everything": (["--held_out_share", "1"], "--held_out_share 1.0 leaves nothing"),
     "range too narrow": (["--range_for_sampling", "2-4"], "hold 2 candidates, but negative_number is 5"),
     "group of one": (["--train_group_size", "1"], "--train_group_size 1"),

@@ -174,8 +174,8 @@ def test_lists_in_csv_cells_round_trip_as_json_or_as_python_prints_them(tmp_path
 @given(st.lists(TEXT, min_size=1, max_size=9))
 def test_lists_in_cells_are_read_as_numpy_prints_them(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("tables") / "rows.csv"
-    cell = str(np.array(texts, dtype=object))
-    path.write_text(table([{"query": "q", "pos": cell, "neg": cell}]), encoding="utf-8", newline="")
+    whole, one_by_one = str(np.array(texts, dtype=object)), f"[{', '.join(f'np.str_({text!r})' for text in texts)}]"
+    path.write_text(table([{"query": "q", "pos": whole, "neg": one_by_one}]), encoding="utf-8", newline="")
     ((row,), _) = read(path)
     assert (row.positives, row.negatives) == (tuple(texts), tuple(texts))
 

@@ -149,6 +149,8 @@ def test_evaluation_data_of_one_relevance_measures_nothing(tmp_path, capsys):
         ({"validation_split": 0.1, "eval_data": "b"}, "both say what to rank"),
         ({"positives_per_group": 8}, "--positives_per_group 8 in groups of 8"),
         ({"run_depth": 0}, "--run_depth 0"),
+        ({"eval_split": "dev"}, "--eval_split dev says how --eval_data is read"),
+        ({"test_run": "bm25.trec"}, "--test_run bm25.trec says how --test_data is read"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(options, message):

@@ -126,12 +126,11 @@ def _is_an_array(tokens: Sequence[TokenInfo]) -> bool:
 
 
 class _WithoutArrays(ast.NodeTransformer):
-    """`array([0, 1], dtype=int32)`, as numpy prints it, to `[0, 1]`."""
+    """`array([0, 1], dtype=int32)` and `np.str_('a')`, as numpy prints them, to `[0, 1]` and `'a'`."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Name) and node.func.id == "array" and len(node.args) == 1:
-            return self.visit(node.args[0])
-        return node
+        is_numpys = ast.unparse(node.func) == "array" or ast.unparse(node.func).startswith("np.")
+        return self.visit(node.args[0]) if is_numpys and len(node.args) == 1 else node
 
 
 def scores_in(fields: Mapping[str, Any], key: str, num_texts: int, texts_key: str) -> tuple[float, ...] | None:

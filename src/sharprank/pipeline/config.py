@@ -103,6 +103,11 @@ class RunConfig:
                     f"--{name} {getattr(self, name)} leaves nothing to train on or nothing to measure on",
                     fix="use a share between 0 and 1 (0.2 and 0.1 are the defaults)",
                 )
+        if self.eval_split is not None and self.eval_data is None:
+            raise UserError(
+                f"--eval_split {self.eval_split} says how --eval_data is read, and there is no --eval_data",
+                fix="give --eval_data, or leave --eval_split out: a share of the training queries is held out",
+            )
         if self.depth < 2:
             raise UserError(f"--depth {self.depth} leaves nothing to re-rank", fix="use --depth 2 or more")
         if self.folder.exists() and not self.folder.is_dir():

@@ -12,6 +12,14 @@ from sharprank.formats.sources import Source
 MEASURED_SPLIT = "test"
 """Of data to measure on, where it has several and none is named."""
 
+_FLAGS_OF_OTHERS = {
+    "eval_sub_data_name": "eval_data",
+    "eval_split": "eval_data",
+    "eval_run": "eval_data",
+    "test_run": "test_data",
+}
+"""Flags that only say how what another flag names is read."""
+
 
 def _flag(help_text: str, default: Any = None) -> Any:
     return field(default=default, metadata={"help": help_text})
@@ -79,6 +87,12 @@ class DataOptions:
             raise UserError(f"--on_bad_row {self.on_bad_row!r} is unknown", fix="use error or skip")
         if self.run_depth < 1:
             raise UserError(f"--run_depth {self.run_depth} takes no candidate", fix="use --run_depth 1 or more")
+        for name, of in _FLAGS_OF_OTHERS.items():
+            if getattr(self, of) is None and getattr(self, name) is not None:
+                raise UserError(
+                    f"--{name} {getattr(self, name)} says how --{of} is read, and there is no --{of}",
+                    fix=f"give --{of}, or leave --{name} out",
+                )
         self._check_validation()
 
     def _check_validation(self) -> None:
