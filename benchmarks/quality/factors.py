@@ -22,7 +22,7 @@ from benchmarks.marks import put_into
 from benchmarks.quality.cells import OURS, TOKENS, Bench, Cell, forget, run_cell
 from benchmarks.quality.compare import ALONE, FUSED, MAIN, done_of
 from benchmarks.quality.kept import KEPT, read_kept, write_kept
-from benchmarks.quality.prepared import COLLECTIONS, TEST, VALIDATION
+from benchmarks.quality.prepared import ALL_COLLECTIONS, TEST, VALIDATION
 from benchmarks.quality.variants import (
     Averaged,
     Continued,
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.factors", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the given collections; python_docs needs none")
     parser.add_argument("--work", type=Path, default=Path("out/quality"), help="where everything is kept")
-    parser.add_argument("--collections", nargs="+", choices=COLLECTIONS, default=["python_docs"])
+    parser.add_argument("--collections", nargs="+", choices=ALL_COLLECTIONS, default=["python_docs"])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="leave the others out")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42])
     parser.add_argument("--tokens", type=int, default=400_000, help="useful tokens of a training")
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--kept", type=Path, default=KEPT, help="what is kept of finished cells")
     parser.add_argument("--report", action="store_true", help="train nothing: only show what is done")
     parser.add_argument("--output", type=Path, default=HERE / "factors.json", help="the figures")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/recipes.md")
+    parser.add_argument("--docs", nargs="?", const="factors", help="put the table into docs/recipes.md, at this mark")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     bench = Bench(
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     write_json(options.output, {"tokens": bench.tokens, "max_len": bench.max_len, "cells": found})
     print(table(found, bench.tokens))
     if options.docs:
-        put_into(RECIPES, table(found, bench.tokens), name="factors")
+        put_into(RECIPES, table(found, bench.tokens), name=options.docs)
 
 
 def cell_name(variant: str) -> str:

@@ -7,15 +7,18 @@ Everything behind this file reads the prepared folder alone: `corpus.jsonl`, `qu
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+import re
+import sysconfig
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sharprank.errors import UserError
 from sharprank.formats.collections import read_collection
 from sharprank.formats.holdout import fold, hold_out
-from sharprank.formats.python_docs import write_python_docs
+from sharprank.formats.python_docs import read_doc_pairs, write_python_docs
 from sharprank.formats.rows import read_rows
 from sharprank.formats.sources import Source, iter_records
 from sharprank.formats.trec import read_run, write_run
@@ -55,7 +58,11 @@ GIVEN: dict[str, Given] = {
     "mediqa2019": Given((TEST,), "chiqa.{}.trec", validation="dev"),
 }
 PYTHON_DOCS = "python_docs"
+PYTHON_PACKAGES = "python_packages"
+"""The queries and first stages of `python_docs`, with twenty times its training rows."""
 COLLECTIONS = (*GIVEN, PYTHON_DOCS)
+ALL_COLLECTIONS = (*COLLECTIONS, PYTHON_PACKAGES)
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,13 @@ def prepare(name: str, data: Path | None, folder: Path) -> Prepared:
     if not about.exists():
         if name in GIVEN and (data is None or not (data / name).is_dir()):
             raise UserError(f"collection {name} is not in {data}", fix="name the folder that holds it with --data")
-        make: Callable[[], dict[str, int]] = (
-            (lambda: _given(data / name, GIVEN[name], folder))
-            if data is not None and name in GIVEN
-            else (lambda: _python_docs(folder))
-        )
-        write_json(about, {"collection": name, "depth": DEPTH, **make()})
+        if name == PYTHON_PACKAGES:
+            found = _python_packages(folder)
+        elif name == PYTHON_DOCS or data is None:
+            found = _python_docs(folder)
+        else:
+            found = _given(data / name, GIVEN[name], folder)
+        write_json(about, {"collection": name, "depth": DEPTH, **found})
     return prepared
 
 
@@ -140,6 +148,37 @@ def _python_docs(folder: Path) -> dict[str, int]:
     rows = (dict(row.fields) for row in read_rows(Source(str(source / "train.jsonl"))))
     runs = {split: read_run(source / f"{split}.trec") for split in (VALIDATION, TEST)}
     return _write(folder, rows, whole, splits, runs)
+
+
+def _python_packages(folder: Path) -> dict[str, int]:
+    """The documentation of the packages of constraints.txt that are installed, to train on; measured as python_docs."""
+    docs = prepare(PYTHON_DOCS, None, folder.parents[1] / PYTHON_DOCS / "prepared")
+    whole = read_collection(docs.folder / "source", split=TEST)
+    known = {fold(text) for texts in (whole.queries, whole.passages) for text in texts.values()}
+    pairs = read_doc_pairs(Path(sysconfig.get_path("purelib")), modules=_pinned_modules())
+    pairs = [pair for pair in pairs if not {fold(pair.query), fold(pair.passage)} & known]
+    rows = [*read_lines(docs.train_path), *({"query": pair.query, "pos": [pair.passage]} for pair in pairs)]
+    passages = {**whole.passages, **{pair.name: pair.passage for pair in pairs}}
+    splits = {split: docs.read(split).qrels for split in (VALIDATION, TEST)}
+    runs = {split: docs.first_stage(split) for split in splits}
+    return _write(folder, rows, Collection(passages, whole.queries, {}, TEST), splits, runs)
+
+
+def _pinned_modules() -> set[str]:
+    """Top-level modules of the installed packages whose version constraints.txt names."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    pinned = {_normal(found[1]) for line in lines if (found := re.match(r"([\w.-]+)==", line))}
+    packages = metadata.packages_distributions()
+    return {module for module, names in packages.items() if pinned & {_normal(name) for name in names}}
+
+
+def _normal(package: str) -> str:
+    """A package's name as indexes compare it.
+
+    >>> _normal("Ruamel.yaml_clib")
+    'ruamel-yaml-clib'
+    """
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _write(

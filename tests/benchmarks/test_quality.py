@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.marks import put_into
 from benchmarks.quality import cells as cells_module
 from benchmarks.quality import factors, variants, with_flagembedding, with_sentence_transformers, with_sharprank
+from benchmarks.quality import prepared as prepared_module
 from benchmarks.quality.budget import Cut, Effort, Lengths, Pace, check_tokens
 from benchmarks.quality.cells import OURS, TOKENS, WALL, Bench, Cell, MissingTime, forget, ordered, run_cell
 from benchmarks.quality.compare import compare, done_cells, done_of
@@ -24,8 +25,10 @@ from benchmarks.quality.table import render
 from benchmarks.quality.variants import Averaged, Continued, Scaled, WarmStart
 from benchmarks.quality.with_sharprank import Sharprank
 from sharprank.errors import UserError
+from sharprank.formats.collections import read_collection
 from sharprank.formats.holdout import fold
-from sharprank.formats.trec import read_run
+from sharprank.formats.python_docs import DocPair, write_python_docs
+from sharprank.formats.trec import read_run, write_run
 from sharprank.formats.writers import write_jsonl
 
 COLOURS, ANIMALS, PLACES = ("red", "green", "blue"), ("cat", "dog", "fish"), ("house", "river", "tree", "table")
@@ -152,6 +155,30 @@ def test_a_passage_of_the_pool_is_the_text_that_the_rows_have(bench):
 def test_a_collection_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="scifact is not in"):
         prepare("scifact", tmp_path, tmp_path / "work")
+
+
+def test_packages_add_rows_to_those_of_the_standard_library_and_are_measured_on_its_queries(tmp_path, monkeypatch):
+    pairs = [DocPair(f"m{i}.f", f"m{i}", f"Find {thing}", f"A {thing}") for i, thing in enumerate(THINGS)]
+    docs = tmp_path / "python_docs" / "prepared"
+    write_python_docs(docs / "source", pairs=pairs)
+    shutil.copytree(docs / "source", docs, dirs_exist_ok=True)
+    asked = {}
+    for split in (VALIDATION, "test"):
+        asked[split] = read_collection(docs, split=split).qrels
+        write_run(docs / "runs" / f"{split}.trec", {q: {"m0.f": 1, "m1.f": 0.5} for q in asked[split]}, tag="dense")
+    (docs / "prepared.json").write_text("{}")
+    new = DocPair("torch.f", "torch", "Find what is new", "It is new")
+    known = DocPair("torch.g", "torch", pairs[3].query.upper(), "Another text")
+    monkeypatch.setattr(
+        prepared_module, "read_doc_pairs", lambda folder, modules: [new, known] if "torch" in modules else []
+    )
+    prepared = prepare("python_packages", None, tmp_path / "python_packages" / "prepared")
+    rows = [*read_lines(docs / "train.jsonl"), {"query": new.query, "pos": [new.passage]}]
+    assert read_lines(prepared.train_path) == rows and 0 < len(rows) < len(pairs)
+    for split, qrels in asked.items():
+        read = prepared.read(split)
+        assert qrels == read.qrels and set(read.passages) == {*(pair.name for pair in pairs), "torch.f"}
+        assert prepared.first_stage(split) == {query_id: {"m0.f": 1, "m1.f": 0.5} for query_id in qrels}
 
 
 def test_some_queries_are_the_same_ones_each_time():
