@@ -78,6 +78,7 @@ VARIANTS: dict[str, Sharprank] = {
     "mean of the last three checkpoints": Averaged(),
     "as trained, without the start": Sharprank({"start_share": 0}),
     "a quarter of the start": Sharprank({"start_share": 0.25}),
+    "half of the start": Sharprank({"start_share": 0.5}),
     "three quarters of the start": Sharprank({"start_share": 0.75}),
     "half of the tokens on made-up queries first": WarmStart(),
     "taught by three of its own": TaughtByAnEnsemble({"distillation_weight": 1}),
