@@ -46,6 +46,7 @@ VARIANTS: dict[str, Sharprank] = {
         {"pooling": "maxsim", "distillation_weight": 1, "teacher_temperature": 0.05, "learning_rate": 2e-4}
     ),
     "plain head": Sharprank({"pooling": "plain"}),
+    "plain head, 8 groups a step": Sharprank({"pooling": "plain", "per_device_train_batch_size": 8}),
     "linear head on the first token": Sharprank({"pooling": "cls"}),
     "linear head on the mean": Sharprank({"pooling": "mean"}),
     "taught by the miner's similarities": Sharprank({"distillation_weight": 1}),
