@@ -91,7 +91,7 @@ BASE = next(iter(VARIANTS))
 def main(argv: list[str] | None = None) -> None:
     """Run what is missing, print everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.factors", description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the given collections; python_docs needs none")
+    parser.add_argument("--data", type=Path, help="folder of the given collections; the others need none")
     parser.add_argument("--work", type=Path, default=Path("out/quality"), help="where everything is kept")
     parser.add_argument("--collections", nargs="+", choices=ALL_COLLECTIONS, default=["python_docs"])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), help="leave the others out")

@@ -107,14 +107,12 @@ def prepare(name: str, data: Path | None, folder: Path) -> Prepared:
     prepared = Prepared(name, folder)
     about = folder / "prepared.json"
     if not about.exists():
-        if name in GIVEN and (data is None or not (data / name).is_dir()):
-            raise UserError(f"collection {name} is not in {data}", fix="name the folder that holds it with --data")
-        if name == PYTHON_PACKAGES:
-            found = _python_packages(folder)
-        elif name == PYTHON_DOCS or data is None:
-            found = _python_docs(folder)
-        else:
+        if name in GIVEN:
+            if data is None or not (data / name).is_dir():
+                raise UserError(f"collection {name} is not in {data}", fix="name the folder that holds it with --data")
             found = _given(data / name, GIVEN[name], folder)
+        else:
+            found = _python_packages(folder) if name == PYTHON_PACKAGES else _python_docs(folder)
         write_json(about, {"collection": name, "depth": DEPTH, **found})
     return prepared
 

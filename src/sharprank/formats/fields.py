@@ -129,7 +129,8 @@ class _WithoutArrays(ast.NodeTransformer):
     """`array([0, 1], dtype=int32)` and `np.str_('a')`, as numpy prints them, to `[0, 1]` and `'a'`."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        is_numpys = ast.unparse(node.func) == "array" or ast.unparse(node.func).startswith("np.")
+        called = ast.unparse(node.func)
+        is_numpys = called == "array" or called.startswith("np.")
         return self.visit(node.args[0]) if is_numpys and len(node.args) == 1 else node
 
 
