@@ -6,6 +6,9 @@ inside the program fails with the usual Python exceptions and keeps its tracebac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class UserError(Exception):
     """A mistake the user can fix; the command line prints it without a traceback and exits with 2.
@@ -32,3 +35,20 @@ def check_seed(seed: int) -> None:
     """
     if not 0 <= seed < 1 << 32:
         raise UserError(f"--seed {seed} is no seed", fix=f"use a whole number from 0 to {(1 << 32) - 1}")
+
+
+def check_read(config: Any, flags: Mapping[str, str]) -> None:
+    """Refuse a flag that only says how something is read which another flag, left out, names.
+
+    Args:
+        flags: {flag: the flag that names what is read}.
+
+    Raises:
+        UserError: naming both.
+    """
+    for name, of in flags.items():
+        if getattr(config, of) is None and getattr(config, name) is not None:
+            raise UserError(
+                f"--{name} {getattr(config, name)} says how --{of} is read, and there is no --{of}",
+                fix=f"give --{of}, or leave --{name} out",
+            )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_read
 
 
 def _flag(help_text: str, default: Any = None, *, aliases: list[str] | None = None) -> Any:
@@ -103,11 +103,7 @@ class RunConfig:
                     f"--{name} {getattr(self, name)} leaves nothing to train on or nothing to measure on",
                     fix="use a share between 0 and 1 (0.2 and 0.1 are the defaults)",
                 )
-        if self.eval_split is not None and self.eval_data is None:
-            raise UserError(
-                f"--eval_split {self.eval_split} says how --eval_data is read, and there is no --eval_data",
-                fix="give --eval_data, or leave --eval_split out: a share of the training queries is held out",
-            )
+        check_read(self, {"eval_split": "eval_data"})
         if self.depth < 2:
             raise UserError(f"--depth {self.depth} leaves nothing to re-rank", fix="use --depth 2 or more")
         if self.folder.exists() and not self.folder.is_dir():

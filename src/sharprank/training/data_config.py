@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sharprank.errors import UserError
+from sharprank.errors import UserError, check_read
 from sharprank.formats.groups import paths_read
 from sharprank.formats.sources import Source
 
@@ -87,12 +87,7 @@ class DataOptions:
             raise UserError(f"--on_bad_row {self.on_bad_row!r} is unknown", fix="use error or skip")
         if self.run_depth < 1:
             raise UserError(f"--run_depth {self.run_depth} takes no candidate", fix="use --run_depth 1 or more")
-        for name, of in _FLAGS_OF_OTHERS.items():
-            if getattr(self, of) is None and getattr(self, name) is not None:
-                raise UserError(
-                    f"--{name} {getattr(self, name)} says how --{of} is read, and there is no --{of}",
-                    fix=f"give --{of}, or leave --{name} out",
-                )
+        check_read(self, _FLAGS_OF_OTHERS)
         self._check_validation()
 
     def _check_validation(self) -> None:
